@@ -1,0 +1,48 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// migrations are run in order, once each; PRAGMA user_version counts them.
+// Append only.
+func migrations() []string {
+	return []string{
+		`CREATE TABLE entry (
+			bucket TEXT NOT NULL,
+			key    TEXT NOT NULL,
+			value  BLOB NOT NULL,
+			PRIMARY KEY (bucket, key)
+		) WITHOUT ROWID, STRICT`,
+	}
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var have int
+	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return err
+	}
+	steps := migrations()
+	if have == len(steps) {
+		return nil
+	}
+	if have > len(steps) {
+		return fmt.Errorf("the database has schema version %d and this azimuth knows %d: use a newer azimuth, or another --home", have, len(steps))
+	}
+	for i, step := range steps[have:] {
+		if _, err := tx.ExecContext(ctx, step); err != nil {
+			return fmt.Errorf("migration %d: %w", have+i+1, err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", len(steps))); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
