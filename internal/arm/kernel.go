@@ -1,0 +1,388 @@
+// Package arm is the protocol kernel of Azure Resource Manager: resource IDs,
+// type descriptors, routing, the error envelope, long-running operations,
+// paging and etags. It knows no resource provider: descriptors are handed to
+// New by the composition root.
+package arm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// Host is the public name of Azure Resource Manager.
+const Host = "management.azure.com"
+
+// Authenticator says who makes a request.
+type Authenticator interface {
+	// AuthenticateARM verifies the request's token. Its error is an *Error, or
+	// becomes a 401.
+	AuthenticateARM(ctx context.Context, r *http.Request) (Caller, error)
+}
+
+// Authorizer says whether a principal may do something.
+type Authorizer interface {
+	// Allowed decides whether the principal holds the action (a data action
+	// when data is set) at scope, any casing.
+	Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error)
+}
+
+// Identities makes and removes the directory objects of managed identities.
+type Identities interface {
+	// CreateIdentity returns the system-assigned identity of a resource,
+	// making it if need be, in the caller's transaction.
+	CreateIdentity(tx store.Tx, resourceID, name string) (Identity, error)
+	// DeleteIdentity removes it. Removing none is not an error.
+	DeleteIdentity(tx store.Tx, resourceID string) error
+}
+
+// Identity is a managed identity in the directory.
+type Identity struct{ PrincipalID, ClientID, TenantID string }
+
+// Config is what a Kernel needs. All fields but Realistic, Strict and Check are
+// required.
+type Config struct {
+	Store         store.Store
+	Clock         clock.Clock
+	Log           *slog.Logger
+	Authenticator Authenticator
+	Authorizer    func(*Resources) Authorizer
+	Identities    Identities
+	Sealer        Sealer
+	Providers     []*Provider
+	// Subscription is the ID of the one subscription, SubscriptionName its
+	// display name, and Tenant the directory it trusts.
+	Subscription, SubscriptionName, Tenant string
+	// Realistic makes operations take as long as Azure's.
+	Realistic bool
+	// Check, when set, is asked before a PUT or PATCH is written. --strict puts
+	// the preflight rules here.
+	Check func(ctx context.Context, p *Put) error
+}
+
+// Kernel serves management.azure.com for the providers it was given.
+type Kernel struct {
+	cfg   Config
+	types *registry
+	auth  Authorizer
+	res   *Resources
+	ops   store.Collection[operation]
+}
+
+// New checks the descriptors and returns a kernel. Call Resume before serving.
+func New(cfg Config) (*Kernel, error) {
+	types, err := newRegistry(cfg.Providers)
+	if err != nil {
+		return nil, fmt.Errorf("arm: %w", err)
+	}
+	k := &Kernel{cfg: cfg, types: types, res: newResources(types, cfg.Sealer), ops: operations()}
+	k.auth = cfg.Authorizer(k.res)
+	return k, nil
+}
+
+// Resources reaches the stored resources.
+func (k *Kernel) Resources() *Resources { return k.res }
+
+// Store is the store that the resources are in.
+func (k *Kernel) Store() store.Store { return k.cfg.Store }
+
+// Clock is the injected clock.
+func (k *Kernel) Clock() clock.Clock { return k.cfg.Clock }
+
+// Subscription is the ID of the one subscription.
+func (k *Kernel) Subscription() string { return k.cfg.Subscription }
+
+// Tenant is the ID of the directory.
+func (k *Kernel) Tenant() string { return k.cfg.Tenant }
+
+const maxBody = 4 << 20 // ARM's own limit on a request body
+
+func apiVersionPattern() *regexp.Regexp {
+	return regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-[a-zA-Z0-9.]+)?$`)
+}
+
+// ServeHTTP implements http.Handler.
+func (k *Kernel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	resp, err := k.serve(r)
+	if err != nil {
+		if e := AsError(err); e.Status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(
+				`Bearer authorization_uri="https://login.microsoftonline.com/%s", error="invalid_token", error_description="%s"`,
+				k.cfg.Tenant, strings.ReplaceAll(e.Message, `"`, `'`)))
+		}
+		WriteError(w, r, k.cfg.Log, err)
+		return
+	}
+	for name, values := range resp.Header {
+		w.Header()[name] = values
+	}
+	status := resp.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if resp.Body == nil || status == http.StatusNoContent {
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(status)
+		return
+	}
+	body, err := json.Marshal(resp.Body)
+	if err != nil {
+		WriteError(w, r, k.cfg.Log, fmt.Errorf("encode answer: %w", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(body)
+	}
+}
+
+func (k *Kernel) serve(r *http.Request) (*Response, error) {
+	if strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), "/metadata/endpoints") {
+		return OK(k.endpoints(r)), nil // the one public document
+	}
+	caller, err := k.cfg.Authenticator.AuthenticateARM(r.Context(), r)
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("authenticate: %w", err)
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, BadRequest("InvalidQueryParameter", "The query of the request is malformed: %s.", err)
+	}
+	req := &Request{
+		Query: foldQuery(query), Caller: caller, HTTP: r, Kernel: k, Now: k.cfg.Clock.Now(),
+	}
+	req.APIVersion = req.Query.Get("api-version")
+	p, err := parsePath(r.URL.Path)
+	if err != nil {
+		return nil, Errorf(http.StatusNotFound, "InvalidResourceId", "The request path '%s' is not a resource path.", r.URL.Path)
+	}
+	switch {
+	case req.APIVersion == "":
+		return nil, BadRequest("MissingApiVersionParameter",
+			"The api-version query parameter (?api-version=) is required for all requests.")
+	case !apiVersionPattern().MatchString(req.APIVersion):
+		return nil, BadRequest("InvalidApiVersionParameter",
+			"The api-version '%s' is invalid. The format is 'YYYY-MM-DD' with an optional suffix such as '-preview'.", req.APIVersion)
+	}
+	if p.id.Subscription != "" && !strings.EqualFold(p.id.Subscription, k.cfg.Subscription) {
+		// azurerm before 4.0 asks for role definitions in a subscription named "s".
+		if !strings.EqualFold(p.id.Type(), "Microsoft.Authorization/roleDefinitions") {
+			return nil, NotFound(ID{Subscription: p.id.Subscription})
+		}
+		p.id.Subscription = k.cfg.Subscription
+	}
+	if err := readBody(r, req); err != nil {
+		return nil, err
+	}
+	return k.route(r.Context(), req, p)
+}
+
+func readBody(r *http.Request, req *Request) error {
+	switch r.Method {
+	case http.MethodPut, http.MethodPatch, http.MethodPost:
+	default:
+		return nil
+	}
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return BadRequest("InvalidRequestContent", "The request body could not be read: %s.", err)
+	}
+	if len(b) > maxBody {
+		return Errorf(http.StatusRequestEntityTooLarge, "RequestContentTooLarge",
+			"The request content size exceeds the maximum size of 4 MB.")
+	}
+	if len(b) == 0 {
+		if r.Method == http.MethodPost {
+			return nil
+		}
+		return BadRequest("InvalidRequestContent", "The request content was invalid and could not be deserialized: 'the body is empty'.")
+	}
+	if err := json.Unmarshal(b, &req.Body); err != nil {
+		return BadRequest("InvalidRequestContent", "The request content was invalid and could not be deserialized: '%s'.", err)
+	}
+	if req.Body == nil && r.Method != http.MethodPost {
+		return BadRequest("InvalidRequestContent", "The request content was invalid and could not be deserialized: 'the body is null'.")
+	}
+	return nil
+}
+
+// route finds what a path means.
+func (k *Kernel) route(ctx context.Context, req *Request, p path) (*Response, error) {
+	method := req.HTTP.Method
+	if p.id.Subscription != "" && len(p.id.Providers) == 0 || p.id.IsZero() {
+		if resp, err, ok := k.routeContainer(ctx, req, p); ok {
+			return resp, err
+		}
+	}
+	if n := len(p.id.Providers); n > 0 {
+		last := p.id.Providers[n-1]
+		var segs []string
+		for i := range last.Types {
+			segs = append(segs, last.Types[i], last.Names[i])
+		}
+		if p.trailing != "" {
+			segs = append(segs, p.trailing)
+		}
+		if a, args, ok := k.types.providerAction(last.Namespace, method, segs); ok {
+			scope := p.id
+			scope.Providers = p.id.Providers[:n-1]
+			req.ID, req.Args = scope, args
+			// an action without a permission is open to every principal of the tenant
+			if a.Permission != "" {
+				if err := k.authorize(ctx, req, a.Permission, a.Data, scope); err != nil {
+					return nil, err
+				}
+			}
+			return a.Handle(ctx, req)
+		}
+	}
+	id := k.types.canonical(p.id)
+	if p.trailing != "" {
+		if !p.namespaceOnly {
+			if t := k.types.lookup(id.Type()); t != nil {
+				if a, ok := t.action(method, p.trailing); ok {
+					return k.action(ctx, req, id, t, a)
+				}
+			}
+		}
+		typ := id.Type() + "/" + p.trailing
+		parent := id
+		if p.namespaceOnly {
+			n := len(id.Providers) - 1
+			typ = id.Providers[n].Namespace + "/" + p.trailing
+			parent.Providers = id.Providers[:n]
+		}
+		if t := k.types.lookup(typ); t != nil && (method == http.MethodGet || method == http.MethodHead) {
+			return k.list(ctx, req, parent, t)
+		}
+		return nil, k.uncovered(method, typ)
+	}
+	t := k.types.lookup(id.Type())
+	if t == nil || p.namespaceOnly {
+		return nil, k.uncovered(method, id.Type())
+	}
+	req.ID, req.Type = id, t
+	if err := k.placed(id, t); err != nil {
+		return nil, err
+	}
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return k.get(ctx, req)
+	case http.MethodPut:
+		return k.put(ctx, req)
+	case http.MethodPatch:
+		return k.patch(ctx, req)
+	case http.MethodDelete:
+		return k.delete(ctx, req)
+	}
+	return nil, Errorf(http.StatusMethodNotAllowed, "UnsupportedHttpVerb",
+		"The HTTP method '%s' is not supported at '%s'.", method, req.HTTP.URL.Path)
+}
+
+// placed checks that a resource of type t may stand where id says.
+func (k *Kernel) placed(id ID, t *ResourceType) error {
+	top := t
+	for top.isChild() {
+		top = k.types.lookup(top.parentType())
+	}
+	ok := true
+	switch top.Scope {
+	case InResourceGroup:
+		ok = len(id.Providers) == 1 && id.ResourceGroup != "" || t.Type == TypeResourceGroup
+	case InSubscription:
+		ok = len(id.Providers) == 1 && id.ResourceGroup == "" && id.Subscription != ""
+	case InTenant:
+		ok = len(id.Providers) == 1 && id.Subscription == ""
+	}
+	if !ok {
+		return BadRequest("InvalidResourceLocation", "A resource of type '%s' cannot stand at '%s'.", t.Type, id)
+	}
+	return nil
+}
+
+// uncovered is the answer for what Azimuth does not have.
+func (k *Kernel) uncovered(method, typ string) error {
+	return NotImplemented("%s of '%s'", method, typ)
+}
+
+// authorize refuses what the caller may not do.
+func (k *Kernel) authorize(ctx context.Context, req *Request, action string, data bool, scope ID) error {
+	ok, err := k.auth.Allowed(ctx, req.Caller.ObjectID, action, data, scope.String())
+	if err != nil {
+		return fmt.Errorf("authorize %s: %w", action, err)
+	}
+	if !ok {
+		return Errorf(http.StatusForbidden, "AuthorizationFailed",
+			"The client '%s' with object id '%s' does not have authorization to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+			req.Caller.Name, req.Caller.ObjectID, action, scope)
+	}
+	return nil
+}
+
+// Authorize refuses what the caller of req may not do, for hooks that need a
+// second permission ("…/join/action" on a subnet).
+func (k *Kernel) Authorize(ctx context.Context, req *Request, action string, scope ID) error {
+	return k.authorize(ctx, req, action, false, scope)
+}
+
+func (k *Kernel) action(ctx context.Context, req *Request, id ID, t *ResourceType, a Action) (*Response, error) {
+	req.ID, req.Type = id, t
+	perm := a.Permission
+	if perm == "" {
+		perm = t.Type + "/" + a.Name + "/action"
+	}
+	if err := k.authorize(ctx, req, perm, a.Data, id); err != nil {
+		return nil, err
+	}
+	// an action on what is not there is a 404, whatever it does
+	if err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
+		_, err := k.Load(ctx, tx, id)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return a.Handle(ctx, req)
+}
+
+// newUID is a fresh identifier for resources, operations and etags.
+func newUID() string { return uuid.NewString() }
+
+// foldQuery makes query parameter names lower-case: ARM does not mind their
+// case.
+func foldQuery(q url.Values) url.Values {
+	out := url.Values{}
+	for name, v := range q {
+		name = strings.ToLower(name)
+		out[name] = append(out[name], v...)
+	}
+	return out
+}
+
+func author(c Caller) Author {
+	if c.Type == "User" {
+		return Author{c.Name, "User"}
+	}
+	return Author{c.Name, "Application"}
+}
+
+// Timestamp writes a time as ARM does.
+func Timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }

@@ -1,0 +1,330 @@
+package arm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// operation is a long-running operation. By default operations are over before
+// they are answered; with --realistic they take the type's Latency.
+type operation struct {
+	ID       string    `json:"id"`
+	Resource string    `json:"resource"`
+	Delete   bool      `json:"delete,omitempty"`
+	Caller   Caller    `json:"caller"`
+	Start    time.Time `json:"start"`
+	End      time.Time `json:"end"` // when it is, or will be, over
+	Done     bool      `json:"done"`
+	Error    *Error    `json:"error,omitempty"`
+}
+
+func operations() store.Collection[operation] {
+	return store.Collection[operation]{
+		Name: "operation",
+		Key:  func(o *operation) string { return o.ID },
+		Indexes: map[string]func(*operation) []string{
+			"pending": func(o *operation) []string {
+				if o.Done {
+					return nil
+				}
+				return []string{"pending"}
+			},
+			"end": func(o *operation) []string { return []string{Timestamp(o.End)} },
+		},
+	}
+}
+
+// keepOperations is how long the record of a finished operation can be asked
+// for, by Azimuth's choice.
+const keepOperations = 24 * time.Hour
+
+const operationsPath = "/providers/Microsoft.Resources/locations/global/operationStatuses/"
+
+// operationHeader is the header that tells a client where to poll, in both of
+// ARM's styles.
+func (k *Kernel) operationHeader(req *Request, op string) http.Header {
+	base := fmt.Sprintf("https://%s/subscriptions/%s%s%s", req.HTTP.Host, k.cfg.Subscription, operationsPath, op)
+	h := http.Header{}
+	h.Set("Azure-AsyncOperation", base+"?api-version="+req.APIVersion)
+	h.Set("Location", strings.Replace(base, "/operationStatuses/", "/operationResults/", 1)+"?api-version="+req.APIVersion)
+	h.Set("Retry-After", k.retryAfter())
+	return h
+}
+
+func (k *Kernel) retryAfter() string {
+	if k.cfg.Realistic {
+		return "10"
+	}
+	return "0"
+}
+
+// startPutOperation makes a --realistic create or update take its time.
+func (k *Kernel) startPutOperation(tx store.Tx, p *Put) error {
+	d, state := p.Type.Latency.Update, "Updating"
+	if p.Existing == nil {
+		d, state = p.Type.Latency.Create, "Creating"
+	}
+	if !k.cfg.Realistic || d <= 0 {
+		return nil
+	}
+	r := p.Resource
+	r.State, r.ReadyAt, r.Operation = state, p.Now.Add(d), newUID()
+	return k.putOperation(tx, &operation{ID: r.Operation, Resource: r.ID, Caller: p.Caller, Start: p.Now, End: r.ReadyAt, Done: true})
+}
+
+// putOperation stores an operation and forgets a few that are long over.
+func (k *Kernel) putOperation(tx store.Tx, op *operation) error {
+	var old []string
+	for o, err := range k.ops.By(tx, "end", store.Range{Limit: 4}) {
+		if err != nil {
+			return err
+		}
+		if o.Done && op.Start.Sub(o.End) > keepOperations {
+			old = append(old, o.ID)
+		}
+	}
+	for _, id := range old {
+		if err := k.ops.Delete(tx, id); err != nil {
+			return err
+		}
+	}
+	return k.ops.Put(tx, op)
+}
+
+// startDelete removes req.ID now or, for --realistic and resource groups, as a
+// long-running operation.
+func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, error) {
+	t := req.Type
+	var after []func()
+	var op *operation
+	gone := false
+	err := k.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		r, err := k.res.Get(tx, req.ID.Key())
+		if errors.Is(err, store.ErrNotFound) {
+			if g, ok := req.ID.Group(); ok && t.Type != TypeResourceGroup {
+				if there, err := k.res.Exists(tx, g.Key()); err != nil || !there {
+					return cmpErr(err, NotFound(g))
+				}
+			}
+			if t.Type == TypeResourceGroup {
+				return NotFound(req.ID) // the one DELETE of nothing that is a 404
+			}
+			gone = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := checkETag(req, r); err != nil {
+			return err
+		}
+		latency := time.Duration(0)
+		if k.cfg.Realistic {
+			latency = t.Latency.Delete
+		}
+		if latency > 0 || t.DeleteStatus == http.StatusAccepted {
+			op = &operation{ID: newUID(), Resource: r.ID, Delete: true, Caller: req.Caller, Start: req.Now, End: req.Now.Add(latency), Done: latency <= 0}
+			if err := k.putOperation(tx, op); err != nil {
+				return err
+			}
+		}
+		if latency > 0 {
+			r.State, r.ReadyAt, r.Operation = "Deleting", op.End, op.ID
+			return k.res.Put(tx, r)
+		}
+		return k.remove(ctx, tx, req, r, &after)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range after {
+		f()
+	}
+	switch {
+	case gone:
+		return &Response{Status: http.StatusNoContent}, nil
+	case op != nil:
+		if !op.Done {
+			k.finishLater(op)
+		}
+		return &Response{Status: http.StatusAccepted, Header: k.operationHeader(req, op.ID)}, nil
+	}
+	return &Response{Status: t.DeleteStatus}, nil
+}
+
+// finishLater carries a delete out when its time has come.
+func (k *Kernel) finishLater(op *operation) {
+	k.cfg.Clock.AfterFunc(op.End.Sub(k.cfg.Clock.Now()), func() {
+		if err := k.finish(context.Background(), op.ID); err != nil && !errors.Is(err, store.ErrClosed) {
+			k.cfg.Log.Error("finish operation", "operation", op.ID, "resource", op.Resource, "error", err)
+		}
+	})
+}
+
+func (k *Kernel) finish(ctx context.Context, opID string) error {
+	var after []func()
+	err := k.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		op, err := k.ops.Get(tx, opID)
+		if err != nil || op.Done {
+			return err
+		}
+		op.Done = true
+		r, err := k.res.Get(tx, op.Resource)
+		if err == nil {
+			id := r.ParsedID()
+			req := &Request{ID: id, Type: k.types.lookup(id.Type()), Caller: op.Caller, Kernel: k, Now: k.cfg.Clock.Now()}
+			err = k.remove(ctx, tx, req, r, &after)
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return k.ops.Put(tx, op)
+	})
+	if e := (*Error)(nil); errors.As(err, &e) {
+		// the deletion was refused: the operation failed and the resource stays
+		after = nil
+		err = k.cfg.Store.Update(ctx, func(tx store.Tx) error {
+			op, err := k.ops.Get(tx, opID)
+			if err != nil {
+				return err
+			}
+			op.Done, op.Error = true, e
+			err = k.res.Update(tx, op.Resource, func(r *Resource) error { r.State = ""; return nil })
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			return k.ops.Put(tx, op)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range after {
+		f()
+	}
+	return nil
+}
+
+// Resume takes up the operations that a former process left under way.
+func (k *Kernel) Resume(ctx context.Context) error {
+	return k.cfg.Store.View(ctx, func(tx store.Tx) error {
+		for op, err := range k.ops.By(tx, "pending", store.Range{Prefix: store.Exact("pending")}) {
+			if err != nil {
+				return fmt.Errorf("resume operations: %w", err)
+			}
+			k.finishLater(op)
+		}
+		return nil
+	})
+}
+
+// operationStatus answers GET of an Azure-AsyncOperation URL.
+func (k *Kernel) operationStatus(ctx context.Context, req *Request, opID string, result bool) (*Response, error) {
+	var op *operation
+	var doc Doc
+	err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
+		var err error
+		if op, err = k.ops.Get(tx, opID); err != nil {
+			return err
+		}
+		if !op.Delete {
+			r, err := k.res.Get(tx, op.Resource)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			doc, err = k.Render(ctx, tx, r)
+			return err
+		}
+		return nil
+	})
+	if errors.Is(err, store.ErrNotFound) || err == nil && op.Caller.ObjectID != req.Caller.ObjectID {
+		return nil, Errorf(http.StatusNotFound, "OperationNotFound", "The operation '%s' was not found.", opID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	running := k.cfg.Clock.Now().Before(op.End) || !op.Done
+	if result {
+		switch {
+		case running:
+			return &Response{Status: http.StatusAccepted, Header: k.operationHeader(req, op.ID)}, nil
+		case op.Error != nil:
+			return nil, op.Error
+		case op.Delete || doc == nil:
+			return &Response{Status: http.StatusOK}, nil
+		}
+		return OK(doc), nil
+	}
+	status := "Succeeded"
+	switch {
+	case running:
+		status = "InProgress"
+	case op.Error != nil:
+		status = "Failed"
+	}
+	body := map[string]any{
+		"id": req.HTTP.URL.Path, "name": op.ID, "status": status, "startTime": Timestamp(op.Start),
+	}
+	h := http.Header{}
+	if running {
+		h.Set("Retry-After", k.retryAfter())
+	} else {
+		body["endTime"] = Timestamp(op.End)
+		body["percentComplete"] = 100
+		if op.Error != nil {
+			body["error"] = op.Error.body()
+		}
+	}
+	return &Response{Body: body, Header: h}, nil
+}
+
+// operationsList is GET /providers/NAMESPACE/operations: every operation that
+// the descriptors give.
+func (k *Kernel) operationsList(p *Provider) []Doc {
+	names := map[string]bool{}
+	add := func(name string, data bool) {
+		if name != "" {
+			names[name] = data
+		}
+	}
+	for _, t := range p.Types {
+		for method, verb := range map[string]string{http.MethodGet: "read", http.MethodPut: "write", http.MethodDelete: "delete"} {
+			if t.allows(method) {
+				add(t.Type+"/"+verb, false)
+			}
+		}
+		for _, a := range t.Actions {
+			perm := a.Permission
+			if perm == "" {
+				perm = t.Type + "/" + a.Name + "/action"
+			}
+			add(perm, a.Data)
+		}
+	}
+	for _, a := range p.Actions {
+		add(a.Permission, a.Data)
+	}
+	var out []Doc
+	for name, data := range names {
+		parts := strings.Split(name, "/")
+		out = append(out, Doc{
+			"name": name, "isDataAction": data,
+			"display": map[string]any{
+				"provider": p.Namespace, "operation": parts[len(parts)-1],
+				"resource": strings.Join(parts[1:len(parts)-1], "/"), "description": "",
+			},
+		})
+	}
+	slices.SortFunc(out, func(a, b Doc) int { return strings.Compare(a.String("name"), b.String("name")) })
+	return out
+}

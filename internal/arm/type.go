@@ -1,0 +1,286 @@
+package arm
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// ResourceType describes one ARM resource type. From descriptors alone the
+// kernel makes routes, lists, the operations list, long-running operations,
+// child cascade and the coverage page. Everything but Type is optional.
+type ResourceType struct {
+	// Type is the full name in Azure's casing, "Microsoft.Storage/storageAccounts".
+	// A type with more than one segment after the namespace is a child: its
+	// parent must exist.
+	Type string
+	// Scope says where a top-level resource of this type may stand. Children
+	// follow their parent.
+	Scope Scope
+	// Name is the rule for the resource's own name.
+	Name NameRule
+	// Tracked types have a location and may have tags; they are listed in their
+	// resource group and subscription.
+	Tracked bool
+	// LocationOptional lets a tracked type leave its location out; it then takes
+	// that of its resource group.
+	LocationOptional bool
+	// Identity lists the managed identity kinds that the type takes:
+	// "SystemAssigned", "UserAssigned". Empty: an identity is refused.
+	Identity []string
+	// SystemData adds createdAt, createdBy and so on to answers.
+	SystemData bool
+	// ETag adds the resource's etag to the body, as Microsoft.Network does.
+	ETag bool
+	// NoProvisioningState leaves properties.provisioningState out of answers.
+	NoProvisioningState bool
+	// PutStatus is the status of a PUT that creates and of one that updates;
+	// zero means 201 and 200. Azure differs by type, and clients insist.
+	PutStatus [2]int
+	// DeleteStatus is the status of a DELETE of something; zero means 200.
+	DeleteStatus int
+	// Latency is what --realistic adds to each operation.
+	Latency Latency
+	// Methods leaves operations out: a method that is not in it answers 405.
+	// Empty means GET, PUT, PATCH, DELETE and list.
+	Methods []string
+	// Unimplemented lists property paths that Azure acts on and Azimuth does
+	// not: a request that sets one is refused with 501. The value says what the
+	// property does, for the message. A path may end in "=VALUE".
+	Unimplemented map[string]string
+	// Index returns the entries under which Resources.Find finds r.
+	Index func(r *Resource) []string
+	// SortKey orders lists of this type; by name when nil.
+	SortKey func(r *Resource) string
+
+	// Validate checks a request body before anything is written. p.Existing is
+	// nil for a create.
+	Validate func(ctx context.Context, p *Put) error
+	// Put completes p.Resource in the write transaction: computed properties,
+	// and what the resource does to others.
+	Put func(ctx context.Context, p *Put) error
+	// Read completes a copy of the stored resource for an answer: what changes
+	// by itself.
+	Read func(ctx context.Context, tx store.Tx, r *Resource) error
+	// Delete undoes what Put did to others, in the write transaction, before
+	// the resource is removed. Children are deleted first.
+	Delete func(ctx context.Context, d *Delete) error
+	// Default makes the resource that is there without ever having been PUT,
+	// such as blobServices/default; nil, nil when there is none of that name.
+	Default func(ctx context.Context, tx store.Tx, id ID) (*Resource, error)
+	// List replaces the kernel's list of a collection where Azure filters or
+	// joins.
+	List func(ctx context.Context, req *Request, parent ID) (*Page, error)
+	// Patch replaces JSON merge as the meaning of PATCH: it changes doc, the
+	// stored body, by patch.
+	Patch func(doc, patch Doc) error
+
+	// Actions are the operations on one resource besides CRUD.
+	Actions []Action
+}
+
+// Scope is where a top-level type's resources stand.
+type Scope int
+
+// The scopes of top-level types.
+const (
+	InResourceGroup Scope = iota
+	InSubscription
+	InTenant
+	// OnAnything is an extension type: its resources belong to any other
+	// resource, resource group, subscription or the tenant.
+	OnAnything
+)
+
+// Latency is how long Azure takes, for --realistic.
+type Latency struct{ Create, Update, Delete time.Duration }
+
+// NameRule is the rule for names of a type.
+type NameRule struct {
+	// Pattern must match the whole name.
+	Pattern *regexp.Regexp
+	// Text states the rule, for the error.
+	Text string
+	// Error makes the service's own error for a bad name; optional.
+	Error func(name string) *Error
+}
+
+func (n NameRule) check(typ, name string) *Error {
+	if n.Pattern == nil || n.Pattern.MatchString(name) {
+		return nil
+	}
+	if n.Error != nil {
+		return n.Error(name)
+	}
+	return BadRequest("InvalidResourceName",
+		"The resource name '%s' of type '%s' is invalid. %s", name, typ, n.Text)
+}
+
+// Action is an operation on a resource (POST …/listKeys), on a collection's
+// parent, or on a provider (POST …/checkNameAvailability).
+type Action struct {
+	// Name is the last segment of the path, in Azure's casing.
+	Name string
+	// Method is the HTTP method; POST when empty.
+	Method string
+	// Permission is the RBAC action; "TYPE/NAME/action" when empty.
+	Permission string
+	// Data marks Permission as a data action.
+	Data bool
+	// Handle answers.
+	Handle func(ctx context.Context, req *Request) (*Response, error)
+}
+
+// Provider is a resource provider namespace: its types and the actions that
+// stand on the namespace itself.
+type Provider struct {
+	// Namespace in Azure's casing, "Microsoft.Storage".
+	Namespace string
+	// Types are the resource types.
+	Types []*ResourceType
+	// Actions are operations on the provider at subscription or tenant scope,
+	// such as checkNameAvailability. A name may contain "{}" for one
+	// free segment: "locations/{}/usages".
+	Actions []Action
+}
+
+// Caller is who made a request.
+type Caller struct {
+	// ObjectID, AppID and TenantID are the principal's IDs in the directory.
+	ObjectID, AppID, TenantID string
+	// Type is "User" or "ServicePrincipal".
+	Type string
+	// Name is the user principal name or the application ID, as activity logs
+	// and error messages show it.
+	Name string
+}
+
+// Request is one authenticated and authorised call of an action or list.
+type Request struct {
+	// ID is the resource, or the scope of a provider action or list.
+	ID ID
+	// Type describes ID's resource; nil for provider actions.
+	Type *ResourceType
+	// Args are the free segments of a provider action's name.
+	Args []string
+	// Query is the parsed query, Body the decoded body (nil when empty).
+	Query url.Values
+	Body  Doc
+	// APIVersion is the api-version asked for.
+	APIVersion string
+	// Caller made the request.
+	Caller Caller
+	// HTTP is the request itself.
+	HTTP *http.Request
+	// Kernel reaches resources and the store.
+	Kernel *Kernel
+	// Now is when the request arrived, on the injected clock.
+	Now time.Time
+}
+
+// Response is a successful answer.
+type Response struct {
+	// Status is the HTTP status; 200 when zero.
+	Status int
+	// Body is encoded as JSON; nil sends no body.
+	Body any
+	// Header is added to the answer.
+	Header http.Header
+}
+
+// OK is a 200 with a body.
+func OK(body any) *Response { return &Response{Body: body} }
+
+// Page is one page of a list.
+type Page struct {
+	// Value is the items, as they go on the wire.
+	Value []Doc
+	// Next is an opaque token for the rest, or "".
+	Next string
+}
+
+// Put is a create or update in progress.
+type Put struct {
+	*Request
+	// Tx is the write transaction.
+	Tx store.Tx
+	// Resource is what will be stored: the body that came, with the kernel's
+	// fields filled in.
+	Resource *Resource
+	// Existing is what is stored now; nil for a create.
+	Existing *Resource
+	// Parent is the parent resource; nil for a top-level type.
+	Parent *Resource
+
+	after []func()
+}
+
+// After runs f once the write is durable.
+func (p *Put) After(f func()) { p.after = append(p.after, f) }
+
+// Creating reports whether the resource is new.
+func (p *Put) Creating() bool { return p.Existing == nil }
+
+// Keep copies values at paths from the existing resource where the request
+// left them out: what Azure computes once, and what it keeps.
+func (p *Put) Keep(paths ...string) {
+	if p.Existing == nil {
+		return
+	}
+	for _, path := range paths {
+		if v := p.Existing.Body.Get(path); v != nil && !p.Resource.Body.Has(path) {
+			p.Resource.Body.Set(path, clone(v))
+		}
+	}
+}
+
+// Force copies values at paths from the existing resource whatever the request
+// says: what the service computes once and a client cannot change.
+func (p *Put) Force(paths ...string) {
+	if p.Existing == nil {
+		return
+	}
+	for _, path := range paths {
+		if v := p.Existing.Body.Get(path); v != nil {
+			p.Resource.Body.Set(path, clone(v))
+		}
+	}
+}
+
+// Immutable refuses a request that changes a value at paths.
+func (p *Put) Immutable(paths ...string) error {
+	if p.Existing == nil {
+		return nil
+	}
+	for _, path := range paths {
+		was, is := p.Existing.Body.Get(path), p.Resource.Body.Get(path)
+		if is != nil && was != nil && !sameValue(was, is) {
+			e := Errorf(http.StatusConflict, "PropertyChangeNotAllowed",
+				"Changing property '%s' is not allowed. It is %s.", path, fmt.Sprintf("%v", was))
+			e.Target = path
+			return e
+		}
+	}
+	return nil
+}
+
+// Delete is a removal in progress.
+type Delete struct {
+	*Request
+	// Tx is the write transaction.
+	Tx store.Tx
+	// Resource is what is being removed.
+	Resource *Resource
+	// Cascade is set when something that contains it is removed.
+	Cascade bool
+
+	after *[]func()
+}
+
+// After runs f once the removal is durable.
+func (d *Delete) After(f func()) { *d.after = append(*d.after, f) }

@@ -1,0 +1,194 @@
+// Package rbac decides who may do what: role definitions, role assignments at
+// any scope, and the decision over them. Assignments and custom definitions are
+// ARM resources of namespace Microsoft.Authorization; built-in definitions come
+// from the catalogue.
+package rbac
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/catalog"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+const (
+	// AssignmentType and DefinitionType are the ARM types that decisions are
+	// made from.
+	AssignmentType = "Microsoft.Authorization/roleAssignments"
+	DefinitionType = "Microsoft.Authorization/roleDefinitions"
+
+	// OwnerRole is the GUID of the built-in role Owner.
+	OwnerRole = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+)
+
+// Definition is a role definition, built in or custom.
+type Definition struct {
+	// Name is the GUID.
+	Name             string
+	RoleName         string
+	Description      string
+	Custom           bool
+	AssignableScopes []string
+	Permissions      []catalog.Permission
+}
+
+// Authorizer answers from stored assignments. It is safe for concurrent use.
+type Authorizer struct {
+	store   store.Store
+	res     *arm.Resources
+	builtin map[string]*Definition
+	sorted  []*Definition
+}
+
+// New returns an Authorizer over the kernel's resources.
+func New(st store.Store, res *arm.Resources, cat *catalog.Catalog) *Authorizer {
+	a := &Authorizer{store: st, res: res, builtin: map[string]*Definition{}}
+	for _, r := range cat.Roles() {
+		d := &Definition{
+			Name: strings.ToLower(r.Name), RoleName: r.RoleName, Description: r.Description,
+			AssignableScopes: []string{"/"}, Permissions: r.Permissions,
+		}
+		a.builtin[d.Name] = d
+		a.sorted = append(a.sorted, d)
+	}
+	return a
+}
+
+// BuiltIn is the built-in role definitions, in the catalogue's order.
+func (a *Authorizer) BuiltIn() []*Definition { return a.sorted }
+
+// AssignmentIndex is the index entry of an assignment of a principal at a
+// scope. The descriptor of AssignmentType uses it.
+func AssignmentIndex(principalID, scope string) string {
+	return strings.ToLower(principalID) + "|" + arm.Key(scope)
+}
+
+// DefinitionIndex is the index entry of a custom definition.
+func DefinitionIndex(guid string) string { return "guid|" + strings.ToLower(guid) }
+
+// Definition finds a role definition by its GUID or by an ID that ends in it.
+// It returns store.ErrNotFound when there is none.
+func (a *Authorizer) Definition(tx store.Tx, id string) (*Definition, error) {
+	guid := strings.ToLower(id[strings.LastIndexByte(id, '/')+1:])
+	if d := a.builtin[guid]; d != nil {
+		return d, nil
+	}
+	for r, err := range a.res.Find(tx, DefinitionType, DefinitionIndex(guid)) {
+		if err != nil {
+			return nil, err
+		}
+		return CustomDefinition(r)
+	}
+	return nil, store.ErrNotFound
+}
+
+// CustomDefinition reads a stored custom role definition.
+func CustomDefinition(r *arm.Resource) (*Definition, error) {
+	d := &Definition{
+		Name: strings.ToLower(r.Name()), Custom: true,
+		RoleName: r.Body.String("properties.roleName"), Description: r.Body.String("properties.description"),
+	}
+	if err := r.Body.Decode("properties.permissions", &d.Permissions); err != nil {
+		return nil, fmt.Errorf("role definition %s: %w", r.ID, err)
+	}
+	if err := r.Body.Decode("properties.assignableScopes", &d.AssignableScopes); err != nil {
+		return nil, fmt.Errorf("role definition %s: %w", r.ID, err)
+	}
+	return d, nil
+}
+
+// Allowed reports whether the principal holds the action, a data action when
+// data is set, at scope. It implements arm.Authorizer.
+func (a *Authorizer) Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error) {
+	allowed := false
+	err := a.store.View(ctx, func(tx store.Tx) (err error) {
+		allowed, err = a.AllowedInTx(tx, principalID, action, data, scope)
+		return err
+	})
+	return allowed, err
+}
+
+// AllowedInTx is Allowed inside the caller's transaction. The cost depends on
+// the depth of the scope and the assignments of this principal on that line,
+// not on how many assignments there are.
+func (a *Authorizer) AllowedInTx(tx store.Tx, principalID, action string, data bool, scope string) (bool, error) {
+	if principalID == "" || action == "" {
+		return false, nil
+	}
+	id, err := arm.ParseID(scope)
+	if err != nil {
+		return false, fmt.Errorf("rbac: scope: %w", err)
+	}
+	lineage := id.Lineage()
+	for i := len(lineage) - 1; i >= 0; i-- { // broad assignments are the common ones
+		for r, err := range a.res.Find(tx, AssignmentType, AssignmentIndex(principalID, lineage[i].Key())) {
+			if err != nil {
+				return false, fmt.Errorf("rbac: %w", err)
+			}
+			d, err := a.Definition(tx, r.Body.String("properties.roleDefinitionId"))
+			if errors.Is(err, store.ErrNotFound) {
+				continue // the custom role was removed
+			}
+			if err != nil {
+				return false, fmt.Errorf("rbac: %w", err)
+			}
+			if d.Grants(action, data) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// Grants reports whether the role holds an action, or a data action when data
+// is set: some permission block lists it and does not except it.
+func (d *Definition) Grants(action string, data bool) bool {
+	for _, p := range d.Permissions {
+		yes, no := p.Actions, p.NotActions
+		if data {
+			yes, no = p.DataActions, p.NotDataActions
+		}
+		if matchAny(yes, action) && !matchAny(no, action) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchAny(patterns []string, action string) bool {
+	for _, p := range patterns {
+		if Match(p, action) {
+			return true
+		}
+	}
+	return false
+}
+
+// Match reports whether an action matches a pattern in which "*" stands for any
+// run of characters, slashes included. Case does not matter.
+func Match(pattern, action string) bool {
+	p, s := strings.ToLower(pattern), strings.ToLower(action)
+	head, rest, wild := strings.Cut(p, "*")
+	if !wild {
+		return p == s
+	}
+	if !strings.HasPrefix(s, head) {
+		return false
+	}
+	s = s[len(head):]
+	for {
+		part, more, wild := strings.Cut(rest, "*")
+		if !wild {
+			return strings.HasSuffix(s, part)
+		}
+		i := strings.Index(s, part)
+		if i < 0 {
+			return false
+		}
+		s, rest = s[i+len(part):], more
+	}
+}
