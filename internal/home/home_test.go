@@ -1,0 +1,54 @@
+package home_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/azimuth-ml/azimuth/internal/home"
+)
+
+func TestOneServerAtATime(t *testing.T) {
+	d := home.Dir(filepath.Join(t.TempDir(), "home"))
+	if _, err := d.ReadServer(); !errors.Is(err, home.ErrNoServer) {
+		t.Errorf("no home: %v", err)
+	}
+	if err := d.Make(); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := d.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteServer(home.Server{PID: 7, Address: "127.0.0.1:1"}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := d.ReadServer(); err != nil || s.PID != 7 {
+		t.Errorf("running: %+v, %v", s, err)
+	}
+	if _, err := d.Lock(); !errors.Is(err, home.ErrLocked) {
+		t.Errorf("second lock: %v", err)
+	}
+	unlock()
+	if err := d.Released(); err != nil {
+		t.Error(err)
+	}
+	// the record of a dead server does not count
+	if _, err := d.ReadServer(); !errors.Is(err, home.ErrNoServer) {
+		t.Errorf("after unlock: %v", err)
+	}
+	if fi, err := os.Stat(string(d)); err != nil || fi.Mode().Perm() != 0o700 {
+		t.Errorf("home is %v, %v", fi.Mode(), err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Setenv("AZIMUTH_HOME", "/from/env")
+	if d, _ := home.Find(""); d != "/from/env" {
+		t.Errorf("env: %s", d)
+	}
+	if d, _ := home.Find("/from/flag"); d != "/from/flag" {
+		t.Errorf("flag: %s", d)
+	}
+}
