@@ -242,7 +242,7 @@ func (k *Kernel) resourceList(ctx context.Context, req *Request, scope ID) (*Res
 	if err != nil {
 		return nil, err
 	}
-	filter, err := parseFilter(req.Query.Get("$filter"))
+	filter, err := ParseFilter(req.Query.Get("$filter"))
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +264,7 @@ func (k *Kernel) resourceList(ctx context.Context, req *Request, scope ID) (*Res
 			if err != nil {
 				return err
 			}
-			if !filter.match(res, doc) {
+			if !filter.Match(res, doc) {
 				continue
 			}
 			if len(page.Value) == size {
@@ -300,14 +300,15 @@ func (k *Kernel) summary(ctx context.Context, tx store.Tx, r *Resource) (Doc, er
 	return out, nil
 }
 
-// filter is the part of OData that resource lists are asked with:
+// Filter is the part of OData that resource lists are asked with:
 // "resourceType eq 'x' and name eq 'y' and tagName eq 'a' and tagValue eq 'b'".
-type filter struct {
+type Filter struct {
 	equal, notEqual map[string]string
 }
 
-func parseFilter(s string) (filter, error) {
-	f := filter{equal: map[string]string{}, notEqual: map[string]string{}}
+// ParseFilter reads a $filter; the empty one matches everything.
+func ParseFilter(s string) (Filter, error) {
+	f := Filter{equal: map[string]string{}, notEqual: map[string]string{}}
 	if strings.TrimSpace(s) == "" {
 		return f, nil
 	}
@@ -357,7 +358,8 @@ func splitAnd(s string) []string {
 	return append(out, s[start:])
 }
 
-func (f filter) match(r *Resource, doc Doc) bool {
+// Match reports whether r, shown as doc, passes the filter.
+func (f Filter) Match(r *Resource, doc Doc) bool {
 	id := r.ParsedID()
 	tags := doc.Object("tags")
 	value := func(name string) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -178,8 +179,10 @@ func (k *Kernel) write(ctx context.Context, req *Request, body func(*Resource) (
 		if err := k.startPutOperation(tx, p); err != nil {
 			return err
 		}
-		if err := k.res.Put(tx, r); err != nil {
-			return err
+		if !t.Virtual {
+			if err := k.res.Put(tx, r); err != nil {
+				return err
+			}
 		}
 		doc, err := k.render(ctx, tx, t, r)
 		if err != nil {
@@ -215,7 +218,7 @@ func (k *Kernel) preparePut(ctx context.Context, tx store.Tx, req *Request, body
 		if t.Default != nil {
 			if d, err := t.Default(ctx, tx, id); err != nil {
 				return nil, err
-			} else if d != nil && !mayCreate {
+			} else if d != nil && (!mayCreate || t.Virtual) {
 				p.Existing = d
 			}
 		}
@@ -304,7 +307,8 @@ func (k *Kernel) checkContainers(ctx context.Context, tx store.Tx, req *Request,
 
 func (k *Kernel) checkCommon(tx store.Tx, p *Put) error {
 	t, doc := p.Type, p.Resource.Body
-	for path, what := range t.Unimplemented {
+	for _, path := range slices.Sorted(maps.Keys(t.Unimplemented)) {
+		what := t.Unimplemented[path]
 		path, want, valued := strings.Cut(path, "=")
 		v := doc.Get(path)
 		if v == nil || v == false || v == "" || p.Existing != nil && sameValue(v, p.Existing.Body.Get(path)) {
@@ -423,6 +427,9 @@ func (k *Kernel) assignIdentity(tx store.Tx, p *Put) error {
 		}
 	}
 	users := doc.Object("identity.userAssignedIdentities")
+	if users == nil {
+		doc.Delete("identity.userAssignedIdentities")
+	}
 	if slices.Contains(want, "UserAssigned") && len(users) == 0 {
 		return BadRequest("InvalidIdentity", "The identity type 'UserAssigned' needs at least one entry in userAssignedIdentities.")
 	}

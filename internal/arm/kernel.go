@@ -38,6 +38,8 @@ type Authorizer interface {
 	// Allowed decides whether the principal holds the action (a data action
 	// when data is set) at scope, any casing.
 	Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error)
+	// AllowedInTx is Allowed inside the caller's transaction.
+	AllowedInTx(tx store.Tx, principalID, action string, data bool, scope string) (bool, error)
 }
 
 // Identities makes and removes the directory objects of managed identities.
@@ -90,6 +92,11 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	k := &Kernel{cfg: cfg, types: types, res: newResources(types, cfg.Sealer), ops: operations()}
 	k.auth = cfg.Authorizer(k.res)
+	for _, p := range cfg.Providers {
+		if p.Bind != nil {
+			p.Bind(k)
+		}
+	}
 	return k, nil
 }
 
@@ -277,6 +284,16 @@ func (k *Kernel) route(ctx context.Context, req *Request, p path) (*Response, er
 		return nil, k.uncovered(method, typ)
 	}
 	t := k.types.lookup(id.Type())
+	if t == nil && !p.namespaceOnly {
+		// an action of two segments reads like a child resource
+		last := id.Providers[len(id.Providers)-1]
+		parent := id.Parent()
+		if pt := k.types.lookup(parent.Type()); pt != nil {
+			if a, ok := pt.action(method, last.Types[len(last.Types)-1]+"/"+id.Name()); ok {
+				return k.action(ctx, req, parent, pt, a)
+			}
+		}
+	}
 	if t == nil || p.namespaceOnly {
 		return nil, k.uncovered(method, id.Type())
 	}
@@ -285,8 +302,14 @@ func (k *Kernel) route(ctx context.Context, req *Request, p path) (*Response, er
 		return nil, err
 	}
 	switch method {
-	case http.MethodGet, http.MethodHead:
+	case http.MethodGet:
 		return k.get(ctx, req)
+	case http.MethodHead:
+		// ARM's check for existence has no body, not even a 200
+		if _, err := k.get(ctx, req); err != nil {
+			return nil, err
+		}
+		return &Response{Status: http.StatusNoContent}, nil
 	case http.MethodPut:
 		return k.put(ctx, req)
 	case http.MethodPatch:
@@ -338,8 +361,8 @@ func (k *Kernel) authorize(ctx context.Context, req *Request, action string, dat
 	return nil
 }
 
-// Authorize refuses what the caller of req may not do, for hooks that need a
-// second permission ("…/join/action" on a subnet).
+// Authorize refuses what the caller of req may not do, for actions that need a
+// second permission. It opens a transaction: hooks use Put.AllowedLinked.
 func (k *Kernel) Authorize(ctx context.Context, req *Request, action string, scope ID) error {
 	return k.authorize(ctx, req, action, false, scope)
 }

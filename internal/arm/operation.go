@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -15,14 +16,16 @@ import (
 // operation is a long-running operation. By default operations are over before
 // they are answered; with --realistic they take the type's Latency.
 type operation struct {
-	ID       string    `json:"id"`
-	Resource string    `json:"resource"`
-	Delete   bool      `json:"delete,omitempty"`
-	Caller   Caller    `json:"caller"`
-	Start    time.Time `json:"start"`
-	End      time.Time `json:"end"` // when it is, or will be, over
-	Done     bool      `json:"done"`
-	Error    *Error    `json:"error,omitempty"`
+	ID       string `json:"id"`
+	Resource string `json:"resource"`
+	Delete   bool   `json:"delete,omitempty"`
+	Caller   Caller `json:"caller"`
+	// Query is that of a DELETE, for hooks that run when it is over.
+	Query url.Values `json:"query,omitempty"`
+	Start time.Time  `json:"start"`
+	End   time.Time  `json:"end"` // when it is, or will be, over
+	Done  bool       `json:"done"`
+	Error *Error     `json:"error,omitempty"`
 }
 
 func operations() store.Collection[operation] {
@@ -104,9 +107,15 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 	t := req.Type
 	var after []func()
 	var op *operation
+	var was Doc
 	gone := false
 	err := k.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		r, err := k.res.Get(tx, req.ID.Key())
+		if errors.Is(err, store.ErrNotFound) && t.Virtual {
+			if r, err = t.Default(ctx, tx, req.ID); err == nil && r == nil {
+				err = store.ErrNotFound
+			}
+		}
 		if errors.Is(err, store.ErrNotFound) {
 			if g, ok := req.ID.Group(); ok && t.Type != TypeResourceGroup {
 				if there, err := k.res.Exists(tx, g.Key()); err != nil || !there {
@@ -125,12 +134,17 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 		if err := checkETag(req, r); err != nil {
 			return err
 		}
+		if t.DeleteBody {
+			if was, err = k.render(ctx, tx, t, r); err != nil {
+				return err
+			}
+		}
 		latency := time.Duration(0)
 		if k.cfg.Realistic {
 			latency = t.Latency.Delete
 		}
 		if latency > 0 || t.DeleteStatus == http.StatusAccepted {
-			op = &operation{ID: newUID(), Resource: r.ID, Delete: true, Caller: req.Caller, Start: req.Now, End: req.Now.Add(latency), Done: latency <= 0}
+			op = &operation{ID: newUID(), Resource: r.ID, Delete: true, Caller: req.Caller, Query: req.Query, Start: req.Now, End: req.Now.Add(latency), Done: latency <= 0}
 			if err := k.putOperation(tx, op); err != nil {
 				return err
 			}
@@ -156,6 +170,9 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 		}
 		return &Response{Status: http.StatusAccepted, Header: k.operationHeader(req, op.ID)}, nil
 	}
+	if was != nil {
+		return &Response{Status: t.DeleteStatus, Body: was}, nil
+	}
 	return &Response{Status: t.DeleteStatus}, nil
 }
 
@@ -179,7 +196,7 @@ func (k *Kernel) finish(ctx context.Context, opID string) error {
 		r, err := k.res.Get(tx, op.Resource)
 		if err == nil {
 			id := r.ParsedID()
-			req := &Request{ID: id, Type: k.types.lookup(id.Type()), Caller: op.Caller, Kernel: k, Now: k.cfg.Clock.Now()}
+			req := &Request{ID: id, Type: k.types.lookup(id.Type()), Caller: op.Caller, Query: op.Query, Kernel: k, Now: k.cfg.Clock.Now()}
 			err = k.remove(ctx, tx, req, r, &after)
 		}
 		if err != nil && !errors.Is(err, store.ErrNotFound) {

@@ -203,6 +203,17 @@ func (s *Resources) FindFrom(tx store.Tx, typ, prefix string, reverse bool) iter
 	return s.opened(s.c.By(tx, "find", store.Range{Prefix: strings.ToLower(typ + "|" + prefix), Reverse: reverse}))
 }
 
+// FindPage is FindFrom from behind a position that an earlier call's
+// FindPosition gave; "" begins at the start.
+func (s *Resources) FindPage(tx store.Tx, typ, prefix, after string) iter.Seq2[*Resource, error] {
+	return s.opened(s.c.By(tx, "find", store.Range{Prefix: strings.ToLower(typ + "|" + prefix), After: after}))
+}
+
+// FindPosition is the place of r's entry for FindPage.
+func (s *Resources) FindPosition(r *Resource, typ, entry string) string {
+	return s.c.Position(strings.ToLower(typ+"|"+entry), r)
+}
+
 // Children yields the resources of a type directly in parent, in list order.
 func (s *Resources) Children(tx store.Tx, parent ID, typ string) iter.Seq2[*Resource, error] {
 	return s.opened(s.c.By(tx, "collection", store.Range{Prefix: collectionEntry(parent, typ)}))

@@ -53,6 +53,12 @@ type ResourceType struct {
 	// not: a request that sets one is refused with 501. The value says what the
 	// property does, for the message. A path may end in "=VALUE".
 	Unimplemented map[string]string
+	// DeleteBody answers a DELETE with the resource that was removed, as
+	// Microsoft.Authorization does.
+	DeleteBody bool
+	// Virtual types live in a data plane: the kernel stores nothing. Default
+	// reads one, Put and Delete write it, List lists them.
+	Virtual bool
 	// Index returns the entries under which Resources.Find finds r.
 	Index func(r *Resource) []string
 	// SortKey orders lists of this type; by name when nil.
@@ -124,7 +130,8 @@ func (n NameRule) check(typ, name string) *Error {
 // Action is an operation on a resource (POST …/listKeys), on a collection's
 // parent, or on a provider (POST …/checkNameAvailability).
 type Action struct {
-	// Name is the last segment of the path, in Azure's casing.
+	// Name is the last segment of the path, in Azure's casing; or the last two
+	// joined with a slash, "accessPolicies/add".
 	Name string
 	// Method is the HTTP method; POST when empty.
 	Method string
@@ -147,6 +154,9 @@ type Provider struct {
 	// such as checkNameAvailability. A name may contain "{}" for one
 	// free segment: "locations/{}/usages".
 	Actions []Action
+	// Bind, when set, is given the kernel once, before it serves: for hooks that
+	// get no Request.
+	Bind func(k *Kernel)
 }
 
 // Caller is who made a request.
@@ -218,6 +228,21 @@ type Put struct {
 	Parent *Resource
 
 	after []func()
+}
+
+// AllowedLinked refuses the write unless the caller also holds action on the
+// resources that the body names: joining a subnet, for example.
+func (p *Put) AllowedLinked(ctx context.Context, action string, linked ID) error {
+	ok, err := p.Kernel.auth.AllowedInTx(p.Tx, p.Caller.ObjectID, action, false, linked.String())
+	if err != nil {
+		return fmt.Errorf("authorize %s: %w", action, err)
+	}
+	if !ok {
+		return Errorf(http.StatusForbidden, "LinkedAuthorizationFailed",
+			"The client '%s' with object id '%s' has permission to perform action '%s/write' on scope '%s'; however, it does not have permission to perform action(s) '%s' on the linked scope(s) '%s' (respectively) or the linked scope(s) are invalid.",
+			p.Caller.Name, p.Caller.ObjectID, p.Type.Type, p.ID, action, linked)
+	}
+	return nil
 }
 
 // After runs f once the write is durable.
