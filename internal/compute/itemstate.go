@@ -94,4 +94,6 @@ const (
 type Stop struct {
 	Cause  StopCause
 	Reason string
+	// Task is the index of the task that StopTask is about.
+	Task int `json:",omitempty"`
 }

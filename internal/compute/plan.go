@@ -169,6 +169,7 @@ func (r *round) takeStock() {
 	slices.SortFunc(r.idle, func(a, b NodeView) int {
 		return cmp.Or(b.IdleSince.Compare(a.IdleSince), cmp.Compare(a.ID, b.ID))
 	})
+	slices.SortFunc(booting, func(a, b NodeView) int { return cmp.Compare(a.ID, b.ID) })
 	r.live = busy + len(r.idle) + len(booting)
 	for r.live > p.Max && len(r.idle)+len(booting) > 0 {
 		reason := fmt.Sprintf("the maximum is now %s", count(p.Max, "node"))
@@ -263,6 +264,7 @@ func (r *round) claim(it *QueuedItem) Reason {
 	r.preparing -= starting
 	r.wanted += need - starting
 	r.free -= it.Nodes
+	r.sizes[it.ID] = it.Nodes // later items must reckon with it as with those that run
 	reason := r.starting(missing)
 	reason.Needs = it.Nodes
 	return reason

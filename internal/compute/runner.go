@@ -26,8 +26,8 @@ type Runner interface {
 	// StartTask starts a task on a node that is up and returns once the task
 	// no longer depends on the server. A task ID is started at most once, ever:
 	// for one that is known, running or ended, it returns nil and does nothing.
-	// A command that cannot be executed is not an error here: the task ends with
-	// TaskResult.Error.
+	// After an error the task does not run and never will. A command that cannot
+	// be executed is not an error here: the task ends with TaskResult.Error.
 	StartTask(ctx context.Context, spec TaskSpec) error
 	// StopTask asks a task to end: a polite signal now, killed after grace. It
 	// does not wait; Watch reports the end. A task that is unknown or has ended
@@ -182,7 +182,8 @@ type Report struct {
 // NodeCondition is how a node is, seen from the runner.
 type NodeCondition string
 
-// The conditions that a runner reports.
+// The conditions that a runner reports. Of a node that is lost, preempted or gone
+// nothing runs any more: a runner that cannot be sure must not report it yet.
 const (
 	NodeConditionStarting  NodeCondition = "starting"
 	NodeConditionReady     NodeCondition = "ready"

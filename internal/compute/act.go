@@ -1,0 +1,292 @@
+package compute
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// act starts every call that the records ask for and that is not under way. It
+// runs after the records were committed, never before.
+func (l *loop) act() {
+	for _, n := range l.world.nodes {
+		l.actNode(n)
+	}
+	for _, it := range l.world.active {
+		l.actItem(it)
+	}
+	l.collectGarbage()
+}
+
+func nodeKey(id string) string { return "node/" + id }
+func itemKey(id string) string { return "item/" + id }
+func taskKey(id string) string { return "task/" + id }
+
+// What a worker is doing.
+const (
+	workStart  = "start a node"
+	workStop   = "stop a node"
+	workLaunch = "start the tasks of an item"
+	workNotify = "tell the workload that an item runs"
+	workFinish = "finish an item"
+	workEnd    = "end a task"
+	workRemove = "remove a task"
+)
+
+func (l *loop) actNode(n *Node) {
+	key := nodeKey(n.ID)
+	switch n.State {
+	case NodePreparing:
+		if _, done := l.facts.started[n.ID]; done {
+			return
+		}
+		spec, id := l.nodeSpec(n), n.ID
+		l.start(key, workStart, func(ctx context.Context) func() {
+			info, err := l.m.runner.StartNode(ctx, spec)
+			return func() { l.facts.started[id] = nodeStart{info: info, err: err} }
+		})
+	case NodeLeaving:
+		if w := l.workers[key]; w != nil && w.what == workStart {
+			w.cancel()
+			return
+		}
+		if !l.facts.stopped[n.ID] {
+			l.stopNode(n.ID, func() { l.facts.stopped[n.ID] = true })
+		}
+	}
+}
+
+func (l *loop) stopNode(id string, done func()) {
+	key := nodeKey(id)
+	l.start(key, workStop, func(ctx context.Context) func() {
+		err := l.m.runner.StopNode(ctx, id)
+		return func() {
+			if err != nil {
+				l.failed(key, workStop, err, logNode, id)
+				return
+			}
+			delete(l.retries, key)
+			done()
+		}
+	})
+}
+
+func (l *loop) nodeSpec(n *Node) NodeSpec {
+	s := NodeSpec{ID: n.ID, PoolID: n.PoolID, VMSize: n.VMSize, Index: n.Port - firstPort}
+	if p := l.world.pools[n.PoolID]; p != nil {
+		s.VCPUs, s.MemoryGiB, s.GPUs, s.SubnetID, s.Tags = p.VCPUs, p.MemoryGiB, p.GPUs, p.SubnetID, p.Tags
+	}
+	return s
+}
+
+func (l *loop) actItem(it *itemRecord) {
+	w := l.workers[itemKey(it.ID)]
+	switch it.Phase {
+	case PhasePreparing:
+		known, _, _ := l.facts.attempt(it)
+		launched, done := l.facts.launched[it.ID]
+		done = done && launched.attempt == it.Attempt
+		switch {
+		case it.Stop != nil && w != nil:
+			w.cancel()
+		case it.Stop != nil || (known > 0 && w == nil && !done):
+			// To be ended, or started only in part by a process that was killed.
+			l.endTasks(it, max(known, launched.tasks))
+		case w == nil && !done:
+			l.launch(it)
+		}
+	case PhaseRunning:
+		switch {
+		case it.Stop != nil:
+			if w != nil {
+				w.cancel()
+			}
+			l.endTasks(it, it.TaskCount)
+		case w == nil && l.facts.notified[it.ID] != it.Attempt:
+			l.notify(it)
+		}
+	case PhaseFinalizing:
+		switch {
+		case w != nil && w.what == workNotify:
+			w.cancel()
+		case w == nil && !l.facts.finished[it.ID]:
+			l.finish(it)
+		}
+	}
+}
+
+// nodesOf copies the nodes of an item, in rank order, for the workload.
+func (l *loop) nodesOf(it *itemRecord) []Node {
+	nodes := make([]Node, 0, len(it.NodeIDs))
+	for _, id := range it.NodeIDs {
+		if n := l.world.nodes[id]; n != nil {
+			nodes = append(nodes, *n)
+		}
+	}
+	return nodes
+}
+
+// launch prepares an item and starts its tasks.
+func (l *loop) launch(it *itemRecord) {
+	item, nodes := it.Item, l.nodesOf(it)
+	l.start(itemKey(item.ID), workLaunch, func(ctx context.Context) func() {
+		n, err := l.m.launch(ctx, item, nodes)
+		return func() {
+			l.facts.launched[item.ID] = launch{attempt: item.Attempt, tasks: n, err: err}
+		}
+	})
+}
+
+// launch returns how many tasks were started.
+func (m *Manager) launch(ctx context.Context, item Item, nodes []Node) (int, error) {
+	specs, err := m.workload.Prepare(ctx, item, nodes)
+	if err != nil {
+		return 0, err
+	}
+	if err := m.complete(item, nodes, specs); err != nil {
+		return 0, fmt.Errorf("prepare: %w", err)
+	}
+	for i := range specs {
+		if err := ctx.Err(); err != nil {
+			return i, err
+		}
+		if err := m.runner.StartTask(ctx, specs[i]); err != nil {
+			return i, fmt.Errorf("start task %d: %w", i, err)
+		}
+	}
+	return len(specs), nil
+}
+
+// complete fills in what the Manager knows of the tasks.
+func (m *Manager) complete(item Item, nodes []Node, specs []TaskSpec) error {
+	if len(specs) == 0 {
+		return fmt.Errorf("the workload gave no task")
+	}
+	for i := range specs {
+		s := &specs[i]
+		if s.NodeID == "" {
+			if len(specs) != len(nodes) {
+				return fmt.Errorf("%d tasks without a node for %d nodes", len(specs), len(nodes))
+			}
+			s.NodeID = nodes[i].ID
+		}
+		if !slices.ContainsFunc(nodes, func(n Node) bool { return n.ID == s.NodeID }) {
+			return fmt.Errorf("task %d is for node %s, which the item does not have", i, s.NodeID)
+		}
+		s.ID = taskID(item.ID, item.Attempt, i)
+		s.ItemID, s.Attempt, s.Index, s.Count = item.ID, item.Attempt, i, len(specs)
+		s.Timeout = item.Timeout
+		if s.Grace <= 0 {
+			s.Grace = m.grace
+		}
+	}
+	return nil
+}
+
+func (l *loop) notify(it *itemRecord) {
+	item, nodes, key := it.Item, l.nodesOf(it), itemKey(it.ID)
+	l.start(key, workNotify, func(ctx context.Context) func() {
+		err := l.m.workload.Started(ctx, item, nodes)
+		interrupted := ctx.Err() != nil
+		return func() {
+			switch {
+			case err == nil:
+				l.facts.notified[item.ID] = item.Attempt
+				delete(l.retries, key)
+			case !interrupted:
+				l.failed(key, workNotify, err, logItem, item.ID)
+			}
+		}
+	})
+}
+
+// finish gives the results to the workload. What the runner keeps of the tasks
+// is collected as garbage once the item is done.
+func (l *loop) finish(it *itemRecord) {
+	item, outcome, key := it.Item, *it.Outcome, itemKey(it.ID)
+	l.start(key, workFinish, func(ctx context.Context) func() {
+		err := l.m.workload.Finished(ctx, item, outcome)
+		return func() {
+			if err != nil {
+				l.failed(key, workFinish, err, logItem, item.ID)
+				return
+			}
+			l.facts.finished[item.ID] = true
+			delete(l.retries, key)
+		}
+	})
+}
+
+// endTasks asks the first n tasks of an item to end, each once.
+func (l *loop) endTasks(it *itemRecord, n int) {
+	for i := range n {
+		if r := l.facts.task(it, i); r == nil || !r.Ended {
+			l.endTask(taskID(it.ID, it.Attempt, i))
+		}
+	}
+}
+
+func (l *loop) endTask(id string) {
+	if l.facts.asked[id] {
+		return
+	}
+	key := taskKey(id)
+	l.start(key, workEnd, func(ctx context.Context) func() {
+		err := l.m.runner.StopTask(ctx, id, l.m.grace)
+		return func() {
+			if err != nil {
+				l.failed(key, workEnd, err, logTask, id)
+				return
+			}
+			l.facts.asked[id] = true
+			delete(l.retries, key)
+		}
+	})
+}
+
+// collectGarbage ends and removes what the runner has and no record knows: the
+// tasks of earlier attempts, and leftovers of a process that was killed.
+func (l *loop) collectGarbage() {
+	for itemID, tasks := range l.facts.tasks {
+		it := l.world.items[itemID]
+		for id, r := range tasks {
+			switch {
+			case it != nil && r.Attempt == it.Attempt && it.Phase != PhaseQueued:
+			case !r.Ended:
+				l.endTask(id)
+			default:
+				l.removeTask(itemID, id)
+			}
+		}
+	}
+	for id, r := range l.facts.nodes {
+		switch {
+		case l.world.nodes[id] != nil:
+		case r.Condition == NodeConditionGone:
+			delete(l.facts.nodes, id)
+		default:
+			l.stopNode(id, func() { delete(l.facts.nodes, id) })
+		}
+	}
+}
+
+func (l *loop) removeTask(itemID, id string) {
+	key := taskKey(id)
+	l.start(key, workRemove, func(ctx context.Context) func() {
+		err := l.m.runner.RemoveTask(ctx, id)
+		return func() {
+			if err != nil {
+				l.failed(key, workRemove, err, logTask, id)
+				return
+			}
+			l.facts.dropTask(itemID, id)
+			delete(l.retries, key)
+		}
+	})
+}
+
+// String names a task in errors of the workload and the runner.
+func (r TaskRef) String() string {
+	return lastSegment(r.ItemID) + "/" + strconv.Itoa(r.Attempt) + "/" + strconv.Itoa(r.Index)
+}

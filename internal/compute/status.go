@@ -1,0 +1,135 @@
+package compute
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// NodeCounts is the number of nodes in each state.
+type NodeCounts struct {
+	Preparing, Idle, Running, Leaving, Preempted, Unusable int
+}
+
+// NodeError is a failure of a node or of starting one.
+type NodeError struct {
+	NodeID  string // "" for a node that never came up
+	Message string
+	At      time.Time
+}
+
+// PoolStatus is how a pool is.
+type PoolStatus struct {
+	Pool
+	Deleting bool
+	Counts   NodeCounts
+	// Current is the number of nodes that the pool has, and Target the number
+	// that it is, or was last, changed to.
+	Current, Target int
+	Allocation      AllocationState
+	AllocationSince time.Time
+	Errors          []NodeError
+}
+
+// PoolStatus returns how a pool is, or ErrPoolNotFound.
+func (m *Manager) PoolStatus(tx store.Tx, poolID string) (PoolStatus, error) {
+	p, err := m.pools.Get(tx, poolID)
+	if errors.Is(err, store.ErrNotFound) {
+		return PoolStatus{}, fmt.Errorf("%w: %s", ErrPoolNotFound, poolID)
+	}
+	if err != nil {
+		return PoolStatus{}, fmt.Errorf("pool status: %w", err)
+	}
+	s := PoolStatus{
+		Pool: p.Pool, Deleting: p.Deleting, Target: p.Target,
+		Allocation: p.Allocation, AllocationSince: p.AllocationSince,
+	}
+	if p.StartError != "" {
+		s.Errors = append(s.Errors, NodeError{Message: p.StartError, At: p.StartErrorAt})
+	}
+	nodes, err := m.Nodes(tx, poolID)
+	if err != nil {
+		return PoolStatus{}, err
+	}
+	for _, n := range nodes {
+		s.Current++
+		switch n.State {
+		case NodePreparing:
+			s.Counts.Preparing++
+		case NodeIdle:
+			s.Counts.Idle++
+		case NodeRunning:
+			s.Counts.Running++
+		case NodeLeaving:
+			s.Counts.Leaving++
+		case NodePreempted:
+			s.Counts.Preempted++
+		case NodeUnusable:
+			s.Counts.Unusable++
+			s.Errors = append(s.Errors, NodeError{NodeID: n.ID, Message: n.Error, At: n.Since})
+		}
+	}
+	return s, nil
+}
+
+// Nodes returns the nodes of a pool in the order of their IDs. A pool that does
+// not exist has none.
+func (m *Manager) Nodes(tx store.Tx, poolID string) ([]Node, error) {
+	var out []Node
+	for n, err := range m.nodes.By(tx, indexPool, store.Range{Prefix: store.Exact(poolID)}) {
+		if err != nil {
+			return nil, fmt.Errorf("list nodes: %w", err)
+		}
+		out = append(out, *n)
+	}
+	return out, nil
+}
+
+// ItemStatus is how an item is.
+type ItemStatus struct {
+	Item
+	Phase Phase
+	// Since is when the item entered Phase.
+	Since   time.Time
+	NodeIDs []string
+	// StartedAt is when its tasks ran, EndedAt when they had ended; zero before.
+	StartedAt, EndedAt time.Time
+	// Stop is set when the item is being ended.
+	Stop *Stop
+	// Outcome is set from PhaseFinalizing on.
+	Outcome *Outcome
+	// Waiting says in one sentence why a queued item waits.
+	Waiting string
+}
+
+// ItemStatus returns how an item is, or ErrItemNotFound.
+func (m *Manager) ItemStatus(tx store.Tx, itemID string) (ItemStatus, error) {
+	it, err := m.items.Get(tx, itemID)
+	if errors.Is(err, store.ErrNotFound) {
+		return ItemStatus{}, fmt.Errorf("%w: %s", ErrItemNotFound, itemID)
+	}
+	if err != nil {
+		return ItemStatus{}, fmt.Errorf("item status: %w", err)
+	}
+	s := ItemStatus{
+		Item: it.Item, Phase: it.Phase, Since: it.Since, NodeIDs: it.NodeIDs,
+		StartedAt: it.StartedAt, EndedAt: it.EndedAt, Stop: it.Stop, Outcome: it.Outcome,
+	}
+	if it.Phase == PhaseQueued {
+		s.Waiting = m.waitReason(it).String()
+	}
+	return s, nil
+}
+
+func (m *Manager) waitReason(it *itemRecord) Reason {
+	m.mu.Lock()
+	l := m.waiting[it.PoolID]
+	m.mu.Unlock()
+	if l == nil {
+		return Reason{}
+	}
+	r, _ := l.reason(it.ID)
+	return r
+}
