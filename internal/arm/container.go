@@ -12,6 +12,9 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
+// resourceGroupActions is how RBAC actions name resource groups.
+const resourceGroupActions = "Microsoft.Resources/subscriptions/resourceGroups"
+
 // routeContainer serves the tenant, the subscription, and what is listed
 // directly in them and in resource groups. ok is false for anything else.
 func (k *Kernel) routeContainer(ctx context.Context, req *Request, p path) (resp *Response, err error, ok bool) {
@@ -70,7 +73,7 @@ func (k *Kernel) routeContainer(ctx context.Context, req *Request, p path) (resp
 		}
 	case TypeResourceGroup:
 		if last == "resources" {
-			return read(TypeResourceGroup+"/resources/read", func() (*Response, error) { return k.resourceList(ctx, req, p.id) })
+			return read(resourceGroupActions+"/resources/read", func() (*Response, error) { return k.resourceList(ctx, req, p.id) })
 		}
 	}
 	return nil, nil, false

@@ -58,7 +58,7 @@ func cmpErr(err error, otherwise error) error {
 }
 
 func (k *Kernel) get(ctx context.Context, req *Request) (*Response, error) {
-	if err := k.authorize(ctx, req, req.Type.Type+"/read", false, req.ID); err != nil {
+	if err := k.authorize(ctx, req, req.Type.actionBase()+"/read", false, req.ID); err != nil {
 		return nil, err
 	}
 	if !req.Type.allows(http.MethodGet) {
@@ -120,7 +120,7 @@ func (k *Kernel) Render(ctx context.Context, tx store.Tx, r *Resource) (Doc, err
 }
 
 func (k *Kernel) put(ctx context.Context, req *Request) (*Response, error) {
-	if err := k.authorize(ctx, req, req.Type.Type+"/write", false, req.ID); err != nil {
+	if err := k.authorize(ctx, req, req.Type.actionBase()+"/write", false, req.ID); err != nil {
 		return nil, err
 	}
 	if !req.Type.allows(http.MethodPut) {
@@ -130,7 +130,7 @@ func (k *Kernel) put(ctx context.Context, req *Request) (*Response, error) {
 }
 
 func (k *Kernel) patch(ctx context.Context, req *Request) (*Response, error) {
-	if err := k.authorize(ctx, req, req.Type.Type+"/write", false, req.ID); err != nil {
+	if err := k.authorize(ctx, req, req.Type.actionBase()+"/write", false, req.ID); err != nil {
 		return nil, err
 	}
 	if !req.Type.allows(http.MethodPatch) {
@@ -215,11 +215,9 @@ func (k *Kernel) preparePut(ctx context.Context, tx store.Tx, req *Request, body
 		if err := t.Name.check(t.Type, id.Name()); err != nil {
 			return nil, err
 		}
-		if t.Default != nil {
-			if d, err := t.Default(ctx, tx, id); err != nil {
+		if t.Default != nil && (!mayCreate || t.Virtual) {
+			if p.Existing, err = t.Default(ctx, tx, id); err != nil {
 				return nil, err
-			} else if d != nil && (!mayCreate || t.Virtual) {
-				p.Existing = d
 			}
 		}
 	default:
@@ -477,7 +475,7 @@ func (k *Kernel) putResponse(req *Request, p *Put, doc Doc) *Response {
 }
 
 func (k *Kernel) delete(ctx context.Context, req *Request) (*Response, error) {
-	if err := k.authorize(ctx, req, req.Type.Type+"/delete", false, req.ID); err != nil {
+	if err := k.authorize(ctx, req, req.Type.actionBase()+"/delete", false, req.ID); err != nil {
 		return nil, err
 	}
 	if !req.Type.allows(http.MethodDelete) {
@@ -544,7 +542,7 @@ const (
 
 func (k *Kernel) list(ctx context.Context, req *Request, parent ID, t *ResourceType) (*Response, error) {
 	req.ID, req.Type = parent, t
-	if err := k.authorize(ctx, req, t.Type+"/read", false, parent); err != nil {
+	if err := k.authorize(ctx, req, t.actionBase()+"/read", false, parent); err != nil {
 		return nil, err
 	}
 	var page *Page

@@ -371,7 +371,7 @@ func (k *Kernel) action(ctx context.Context, req *Request, id ID, t *ResourceTyp
 	req.ID, req.Type = id, t
 	perm := a.Permission
 	if perm == "" {
-		perm = t.Type + "/" + a.Name + "/action"
+		perm = t.actionBase() + "/" + a.Name + "/action"
 	}
 	if err := k.authorize(ctx, req, perm, a.Data, id); err != nil {
 		return nil, err

@@ -111,10 +111,8 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 	gone := false
 	err := k.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		r, err := k.res.Get(tx, req.ID.Key())
-		if errors.Is(err, store.ErrNotFound) && t.Virtual {
-			if r, err = t.Default(ctx, tx, req.ID); err == nil && r == nil {
-				err = store.ErrNotFound
-			}
+		if errors.Is(err, store.ErrNotFound) && t.Default != nil {
+			r, err = k.otherwise(ctx, tx, req)
 		}
 		if errors.Is(err, store.ErrNotFound) {
 			if g, ok := req.ID.Group(); ok && t.Type != TypeResourceGroup {
@@ -174,6 +172,19 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 		return &Response{Status: t.DeleteStatus, Body: was}, nil
 	}
 	return &Response{Status: t.DeleteStatus}, nil
+}
+
+// otherwise is what a DELETE of something not stored under its ID removes: a
+// virtual resource, or one stored under another ID that its Default knows.
+func (k *Kernel) otherwise(ctx context.Context, tx store.Tx, req *Request) (*Resource, error) {
+	r, err := req.Type.Default(ctx, tx, req.ID)
+	if e := (*Error)(nil); r == nil && err == nil || errors.As(err, &e) && e.Status == http.StatusNotFound {
+		return nil, store.ErrNotFound
+	}
+	if err != nil || req.Type.Virtual {
+		return r, err
+	}
+	return k.res.Get(tx, r.ID)
 }
 
 // finishLater carries a delete out when its time has come.
@@ -317,13 +328,13 @@ func (k *Kernel) operationsList(p *Provider) []Doc {
 	for _, t := range p.Types {
 		for method, verb := range map[string]string{http.MethodGet: "read", http.MethodPut: "write", http.MethodDelete: "delete"} {
 			if t.allows(method) {
-				add(t.Type+"/"+verb, false)
+				add(t.actionBase()+"/"+verb, false)
 			}
 		}
 		for _, a := range t.Actions {
 			perm := a.Permission
 			if perm == "" {
-				perm = t.Type + "/" + a.Name + "/action"
+				perm = t.actionBase() + "/" + a.Name + "/action"
 			}
 			add(perm, a.Data)
 		}

@@ -70,6 +70,14 @@ func (t *ResourceType) isChild() bool { return strings.Count(t.Type, "/") > 1 }
 // parentType is the type that a child stands in.
 func (t *ResourceType) parentType() string { return t.Type[:strings.LastIndexByte(t.Type, '/')] }
 
+// actionBase is the type as RBAC actions name it.
+func (t *ResourceType) actionBase() string {
+	if t.Type == TypeResourceGroup {
+		return resourceGroupActions
+	}
+	return t.Type
+}
+
 func (t *ResourceType) allows(method string) bool {
 	return len(t.Methods) == 0 || slices.Contains(t.Methods, method)
 }

@@ -240,7 +240,7 @@ func (p *Put) AllowedLinked(ctx context.Context, action string, linked ID) error
 	if !ok {
 		return Errorf(http.StatusForbidden, "LinkedAuthorizationFailed",
 			"The client '%s' with object id '%s' has permission to perform action '%s/write' on scope '%s'; however, it does not have permission to perform action(s) '%s' on the linked scope(s) '%s' (respectively) or the linked scope(s) are invalid.",
-			p.Caller.Name, p.Caller.ObjectID, p.Type.Type, p.ID, action, linked)
+			p.Caller.Name, p.Caller.ObjectID, p.Type.actionBase(), p.ID, action, linked)
 	}
 	return nil
 }
