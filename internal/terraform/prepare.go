@@ -22,7 +22,7 @@ import (
 
 // initNeeds says in words why a stack needs `terraform init`; empty means that
 // it needs none, as a stack of azurerm resources served by Azimuth does not.
-func (r *Runner) initNeeds(c *Config) []string {
+func initNeeds(c *Config, running reattachments) []string {
 	var needs, modules []string
 	for _, m := range c.Modules {
 		for _, call := range m.Calls {
@@ -34,7 +34,7 @@ func (r *Runner) initNeeds(c *Config) []string {
 		}
 	}
 	for _, source := range c.Providers() {
-		if _, served := r.Reattach[source]; !served {
+		if !running.serves(source) {
 			needs = append(needs, "provider "+source)
 		}
 	}
@@ -52,7 +52,7 @@ func (c *Config) hasBackend() bool { return len(c.Modules[0].Backends) > 0 }
 
 // initInputs is everything that the result of init depends on, as far as it can
 // be told without the network.
-func (r *Runner) initInputs(c *Config) (string, error) {
+func (r *Runner) initInputs(c *Config, running reattachments) (string, error) {
 	type call struct{ Module, Name, Source, Version string }
 	type requirement struct{ Module, Name, Source, Version string }
 	in := struct {
@@ -64,8 +64,8 @@ func (r *Runner) initInputs(c *Config) (string, error) {
 		Backend      bool
 		Lock         string
 	}{Tool: r.Tool, Providers: c.Providers(), Backend: c.hasBackend()}
-	for source := range r.Reattach {
-		in.Served = append(in.Served, source)
+	for key := range running {
+		in.Served = append(in.Served, key)
 	}
 	sort.Strings(in.Served)
 	for _, m := range c.Modules {
@@ -107,12 +107,16 @@ func (r *Runner) Prepare(ctx context.Context) (err error) {
 	if err := r.Stack.refresh(config.hasBackend()); err != nil {
 		return err
 	}
-	needs := r.initNeeds(config)
+	running, err := parseReattach(r.Reattach)
+	if err != nil {
+		return err
+	}
+	needs := initNeeds(config, running)
 	if len(needs) == 0 || config.Diagnostics.HasErrors() {
 		// terraform tells of the errors better, with the lines they are in.
 		return nil
 	}
-	inputs, err := r.initInputs(config)
+	inputs, err := r.initInputs(config, running)
 	if err != nil {
 		return err
 	}
@@ -121,7 +125,7 @@ func (r *Runner) Prepare(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read init stamp: %w", err)
 	}
-	if string(last) == inputs && r.initDone(config) {
+	if string(last) == inputs && r.initDone(config, running) {
 		return nil
 	}
 	if err := r.init(ctx, config, needs); err != nil {
@@ -134,7 +138,7 @@ func (r *Runner) Prepare(ctx context.Context) (err error) {
 }
 
 // initDone reports whether what init leaves in the data directory is there.
-func (r *Runner) initDone(c *Config) bool {
+func (r *Runner) initDone(c *Config, running reattachments) bool {
 	var files []string
 	if c.hasBackend() {
 		files = append(files, filepath.Join(r.Stack.DataDir(), "terraform.tfstate"))
@@ -143,7 +147,7 @@ func (r *Runner) initDone(c *Config) bool {
 		files = append(files, filepath.Join(r.Stack.DataDir(), "modules", "modules.json"))
 	}
 	for _, source := range c.Providers() {
-		if _, served := r.Reattach[source]; !served {
+		if !running.serves(source) {
 			files = append(files, filepath.Join(r.Stack.DataDir(), "providers"))
 			break
 		}
@@ -186,18 +190,16 @@ func (r *Runner) environment(dropInitArgs bool) ([]string, error) {
 		// No question to HashiCorp's server whether there is a newer terraform.
 		env = append(env, "CHECKPOINT_DISABLE=1")
 	}
-	if len(r.Reattach) > 0 {
-		byKey := map[string]Reattach{}
-		for source, how := range r.Reattach {
-			for _, key := range reattachKeys(source) {
-				byKey[key] = how
-			}
-		}
-		text, err := json.Marshal(byKey)
+	if r.Reattach != "" {
+		running, err := parseReattach(r.Reattach)
 		if err != nil {
-			return nil, fmt.Errorf("encode reattach configuration: %w", err)
+			return nil, err
 		}
-		env = append(env, "TF_REATTACH_PROVIDERS="+string(text))
+		text, err := running.environment()
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, "TF_REATTACH_PROVIDERS="+text)
 	}
 	return append(env, r.Env...), nil
 }

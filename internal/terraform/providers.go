@@ -1,6 +1,8 @@
 package terraform
 
 import (
+	"encoding/json"
+	"fmt"
 	"sort"
 	"strings"
 )
@@ -35,10 +37,7 @@ func (m *Module) sourceOf(name string) string {
 	if !strings.Contains(source, "/") {
 		source = "hashicorp/" + source
 	}
-	for _, host := range []string{terraformRegistry, opentofuRegistry} {
-		source = strings.TrimPrefix(source, host+"/")
-	}
-	return source
+	return withoutHost(source)
 }
 
 // Providers returns the addresses of all providers that the root and the local
@@ -69,34 +68,57 @@ func (c *Config) Providers() []string {
 	return out
 }
 
-// Reattach says how to reach a provider that runs already, in the terms of
-// TF_REATTACH_PROVIDERS (go-plugin's ReattachConfig).
-type Reattach struct {
-	// Protocol is "grpc".
-	Protocol string
-	// ProtocolVersion is 5 or 6, of the provider plugin protocol.
-	ProtocolVersion int
-	// Pid is the provider's process.
-	Pid int
-	// Test must be true for a provider that is to outlive the command:
-	// otherwise terraform ends the process.
-	Test bool
-	Addr ReattachAddr
-}
+// reattachments is a parsed TF_REATTACH_PROVIDERS: how to reach providers that
+// run already, by address with host.
+type reattachments map[string]json.RawMessage
 
-// ReattachAddr is where the provider listens.
-type ReattachAddr struct {
-	// Network is "unix" or "tcp".
-	Network string
-	String  string
-}
-
-// reattachKeys returns the keys under which terraform and tofu look for a
-// provider. A source without a host means another registry to each, and a
-// configuration may name either host, so both are there always.
-func reattachKeys(source string) []string {
-	if strings.Count(source, "/") != 1 {
-		return []string{source}
+// parseReattach reads the value of TF_REATTACH_PROVIDERS. A provider of one of
+// the two public registries is put under the other's host too: a source without
+// a host means another registry to terraform than to tofu, and a configuration
+// may name either.
+func parseReattach(text string) (reattachments, error) {
+	out := reattachments{}
+	if text == "" {
+		return out, nil
 	}
-	return []string{terraformRegistry + "/" + source, opentofuRegistry + "/" + source}
+	given := map[string]json.RawMessage{}
+	if err := json.Unmarshal([]byte(text), &given); err != nil {
+		return nil, fmt.Errorf("read reattach configuration: %w", err)
+	}
+	for key, how := range given {
+		out[key] = how
+		if source := withoutHost(key); source != key {
+			for _, host := range []string{terraformRegistry, opentofuRegistry} {
+				if _, named := given[host+"/"+source]; !named {
+					out[host+"/"+source] = how
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// serves reports whether a provider, by its address as Config.Providers gives
+// it, runs already.
+func (r reattachments) serves(source string) bool {
+	_, direct := r[source]
+	_, public := r[terraformRegistry+"/"+source]
+	return direct || public
+}
+
+// environment is the value of TF_REATTACH_PROVIDERS for terraform and tofu alike.
+func (r reattachments) environment() (string, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return "", fmt.Errorf("write reattach configuration: %w", err)
+	}
+	return string(text), nil
+}
+
+// withoutHost takes the host of a public registry off an address.
+func withoutHost(source string) string {
+	for _, host := range []string{terraformRegistry, opentofuRegistry} {
+		source = strings.TrimPrefix(source, host+"/")
+	}
+	return source
 }

@@ -24,9 +24,9 @@ type Runner struct {
 	Tool  Tool
 	Stack *Stack
 	Clock clock.Clock
-	// Reattach maps provider addresses ("hashicorp/azurerm") to providers that
-	// run already. Empty means that all providers come from their registries.
-	Reattach map[string]Reattach
+	// Reattach is the value of TF_REATTACH_PROVIDERS that reaches the providers
+	// that run already. Empty means that all come from their registries.
+	Reattach string
 	// Env is added to the environment of the process, KEY=VALUE; later ones win.
 	Env []string
 	// Cwd is the directory that paths of the user's arguments are relative to;
@@ -42,7 +42,7 @@ type Runner struct {
 
 // ApplyOptions are the user's arguments of an apply or destroy.
 type ApplyOptions struct {
-	// Vars are the values of -var, NAME=VALUE.
+	// Vars are the values of -var, NAME=VALUE. They win over the files.
 	Vars []string
 	// VarFiles are the values of -var-file; relative to Runner.Cwd.
 	VarFiles []string
@@ -55,11 +55,11 @@ type ApplyOptions struct {
 
 func (o ApplyOptions) args(r *Runner) []string {
 	var args []string
-	for _, v := range o.Vars {
-		args = append(args, "-var="+v)
-	}
 	for _, f := range o.VarFiles {
 		args = append(args, "-var-file="+r.absolute(f))
+	}
+	for _, v := range o.Vars {
+		args = append(args, "-var="+v)
 	}
 	return append(args, r.rewritePaths("apply", o.Extra)...)
 }
