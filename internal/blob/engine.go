@@ -1,0 +1,363 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+
+	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// engine keeps containers and blobs. Every change is one transaction of the
+// store; bytes are durable in files before the transaction names them, and files
+// are removed after the transaction that gave them up.
+type engine struct {
+	store store.Store
+	clock clock.Clock
+	files *files
+
+	etag atomic.Uint64
+	wake chan struct{} // tells the reaper that there is garbage
+
+	// reading is held shared from looking a block list up to pinning it, and
+	// alone by the reaper before it takes lists apart.
+	reading sync.RWMutex
+	pinMu   sync.Mutex
+	pins    map[string]int // list ID → readers
+
+	seed  maphash.Seed
+	locks [64]sync.Mutex // serialise appends to one blob
+}
+
+// ref names a blob.
+type ref struct{ uid, container, name string }
+
+func newEngine(st store.Store, c clock.Clock, f *files) *engine {
+	return &engine{
+		store: st, clock: c, files: f,
+		wake: make(chan struct{}, 1),
+		pins: map[string]int{},
+		seed: maphash.MakeSeed(),
+	}
+}
+
+// stamp returns the present and an ETag that no resource has had before. Azure's
+// ETags are the time in units of 100 ns; ours are too, made strictly increasing.
+func (e *engine) stamp() (now int64, etag uint64) {
+	const unixEpoch = 621355968000000000 // 1970 in 100 ns since year 1
+	now = e.clock.Now().UnixNano()
+	want := unixEpoch + uint64(now/100)
+	for {
+		last := e.etag.Load()
+		next := max(want, last+1)
+		if e.etag.CompareAndSwap(last, next) {
+			return now, next
+		}
+	}
+}
+
+func (e *engine) lock(key string) *sync.Mutex {
+	return &e.locks[maphash.String(e.seed, key)%uint64(len(e.locks))]
+}
+
+func findContainer(tx store.Tx, uid, name string) (*containerRec, error) {
+	c, err := load[containerRec](tx, bucketContainers, containerKey(uid, name))
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, refuse("ContainerNotFound")
+	}
+	return c, nil
+}
+
+// find returns the container and the blob of r; the blob is nil when there is
+// none. A blob of uncommitted blocks only is returned too.
+func find(tx store.Tx, r ref) (key string, b *blobRec, err error) {
+	c, err := findContainer(tx, r.uid, r.container)
+	if err != nil {
+		return "", nil, err
+	}
+	key = blobKey(c.ID, r.name)
+	b, err = load[blobRec](tx, bucketBlobs, key)
+	return key, b, err
+}
+
+// visible is b unless it consists of uncommitted blocks only.
+func visible(b *blobRec) *blobRec {
+	if b == nil || b.Uncommitted {
+		return nil
+	}
+	return b
+}
+
+// createContainer makes a container.
+func (e *engine) createContainer(ctx context.Context, uid, name, public string, meta map[string]string) (*containerRec, error) {
+	now, etag := e.stamp()
+	c := &containerRec{Name: name, ID: randomHex(12), ETag: etag, Modified: now, Metadata: meta, Public: public}
+	err := e.store.Update(ctx, func(tx store.Tx) error {
+		old, err := load[containerRec](tx, bucketContainers, containerKey(uid, name))
+		if err != nil {
+			return err
+		}
+		if old != nil {
+			return refuse("ContainerAlreadyExists")
+		}
+		return save(tx, bucketContainers, containerKey(uid, name), c)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create container %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// container returns a container.
+func (e *engine) container(ctx context.Context, uid, name string) (c *containerRec, err error) {
+	err = e.store.View(ctx, func(tx store.Tx) error {
+		c, err = findContainer(tx, uid, name)
+		return err
+	})
+	return c, err
+}
+
+// changeContainer applies change to a container and gives it a new ETag.
+func (e *engine) changeContainer(ctx context.Context, uid, name string, change func(*containerRec) error) (c *containerRec, err error) {
+	now, etag := e.stamp()
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		if c, err = findContainer(tx, uid, name); err != nil {
+			return err
+		}
+		if err := change(c); err != nil {
+			return err
+		}
+		c.ETag, c.Modified = etag, now
+		return save(tx, bucketContainers, containerKey(uid, name), c)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("change container %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// deleteContainer removes a container. Its blobs are gone at once; their space
+// comes back in the background.
+func (e *engine) deleteContainer(ctx context.Context, uid, name string, check func(*containerRec) error) error {
+	err := e.store.Update(ctx, func(tx store.Tx) error {
+		c, err := findContainer(tx, uid, name)
+		if err != nil {
+			return err
+		}
+		if err := check(c); err != nil {
+			return err
+		}
+		if err := tx.Delete(bucketContainers, containerKey(uid, name)); err != nil {
+			return err
+		}
+		return e.discard(tx, garbage{Kind: "container", ID: c.ID})
+	})
+	if err != nil {
+		return fmt.Errorf("delete container %s: %w", name, err)
+	}
+	e.kick()
+	return nil
+}
+
+// deleteAccount removes everything that an account instance has.
+func (e *engine) deleteAccount(ctx context.Context, uid string) error {
+	err := e.store.Update(ctx, func(tx store.Tx) error {
+		return e.discard(tx, garbage{Kind: "account", ID: uid})
+	})
+	if err != nil {
+		return fmt.Errorf("delete data of storage account %s: %w", uid, err)
+	}
+	e.kick()
+	return nil
+}
+
+// stat returns a blob.
+func (e *engine) stat(ctx context.Context, r ref) (b *blobRec, err error) {
+	err = e.store.View(ctx, func(tx store.Tx) error {
+		if _, b, err = find(tx, r); err != nil {
+			return err
+		}
+		if b = visible(b); b == nil {
+			return refuse("BlobNotFound")
+		}
+		return nil
+	})
+	return b, err
+}
+
+// change describes how a write makes the new blob from the old one, which is nil
+// when there is none. It runs inside the transaction and may run more than once.
+// It sets what it is about; the engine sets times, ETag and data.
+type change func(old *blobRec) (*blobRec, error)
+
+// put makes the bytes of in the whole content of a blob. What it takes over from
+// in belongs to the blob afterwards; on an error it is dropped.
+func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *blobRec, err error) {
+	now, etag := e.stamp()
+	var gone []string
+	data := randomHex(12)
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		gone = gone[:0]
+		key, old, err := find(tx, r)
+		if err != nil {
+			return err
+		}
+		if b, err = build(visible(old)); err != nil {
+			return err
+		}
+		b.Created, b.Modified, b.ETag = now, now, etag
+		if v := visible(old); v != nil && v.Type == b.Type {
+			b.Created = v.Created
+		}
+		b.Size = in.size
+		switch {
+		case in.file != "":
+			b.File = in.file
+			err = save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc})
+		case in.size > 0:
+			b.Inline = data
+			err = saveInline(tx, data, in.crc, in.inline)
+		}
+		if err != nil {
+			return err
+		}
+		if gone, err = e.release(tx, old); err != nil {
+			return err
+		}
+		return save(tx, bucketBlobs, key, b)
+	})
+	if err != nil {
+		e.undo(in, err)
+		return nil, fmt.Errorf("put blob %s: %w", r.name, err)
+	}
+	e.settle(gone)
+	return b, nil
+}
+
+// undo drops what a failed write took in. After an error of the store itself the
+// file stays: whether the write happened may be unknown, and if it did not, the
+// next start's sweep removes it.
+func (e *engine) undo(in *intake, err error) {
+	var refused *Error
+	if errors.As(err, &refused) || isFull(err) || errors.Is(err, errReplaced) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		e.files.drop(in)
+	}
+}
+
+// update changes a blob's properties and gives it a new ETag.
+func (e *engine) update(ctx context.Context, r ref, change func(*blobRec) error) (b *blobRec, err error) {
+	now, etag := e.stamp()
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		var key string
+		if key, b, err = find(tx, r); err != nil {
+			return err
+		}
+		if b = visible(b); b == nil {
+			return refuse("BlobNotFound")
+		}
+		if err := change(b); err != nil {
+			return err
+		}
+		b.ETag, b.Modified = etag, now
+		return save(tx, bucketBlobs, key, b)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("change blob %s: %w", r.name, err)
+	}
+	return b, nil
+}
+
+// remove deletes a blob, with the uncommitted blocks it may have.
+func (e *engine) remove(ctx context.Context, r ref, check func(*blobRec) error) error {
+	var gone []string
+	err := e.store.Update(ctx, func(tx store.Tx) error {
+		key, b, err := find(tx, r)
+		if err != nil {
+			return err
+		}
+		if visible(b) == nil {
+			return refuse("BlobNotFound")
+		}
+		if err := check(b); err != nil {
+			return err
+		}
+		if gone, err = e.release(tx, b); err != nil {
+			return err
+		}
+		return tx.Delete(bucketBlobs, key)
+	})
+	if err != nil {
+		return fmt.Errorf("delete blob %s: %w", r.name, err)
+	}
+	e.settle(gone)
+	return nil
+}
+
+// release gives up the data and the uncommitted blocks of old. It returns the
+// files to remove once the transaction is durable.
+func (e *engine) release(tx store.Tx, old *blobRec) (gone []string, err error) {
+	if old == nil {
+		return nil, nil
+	}
+	if old.Staged != "" {
+		if err := e.discard(tx, garbage{Kind: "staged", ID: old.Staged}); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case old.Inline != "":
+		return nil, tx.Delete(bucketInline, old.Inline)
+	case old.File != "":
+		return releaseFile(tx, nil, old.File)
+	case old.List != "":
+		return nil, e.discard(tx, garbage{Kind: "list", ID: old.List})
+	}
+	return nil, nil
+}
+
+// releaseFile gives up one reference to a file and appends it to gone when that
+// was the last.
+func releaseFile(tx store.Tx, gone []string, id string) ([]string, error) {
+	f, err := load[fileRec](tx, bucketFiles, id)
+	if err != nil || f == nil {
+		return gone, err
+	}
+	if f.Refs > 1 {
+		f.Refs--
+		return gone, save(tx, bucketFiles, id, f)
+	}
+	return append(gone, id), tx.Delete(bucketFiles, id)
+}
+
+// retainFile adds a reference to a file.
+func retainFile(tx store.Tx, id string) error {
+	f, err := load[fileRec](tx, bucketFiles, id)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		return fmt.Errorf("blob file %s has no row", id)
+	}
+	f.Refs = max(f.Refs, 1) + 1
+	return save(tx, bucketFiles, id, f)
+}
+
+// settle runs after a transaction that released something is durable.
+func (e *engine) settle(gone []string) {
+	e.files.remove(gone...)
+	e.kick()
+}
+
+// isGone reports whether err means that a file vanished between being looked up
+// and being opened, because the blob was replaced meanwhile.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrNotFound)
+}

@@ -1,0 +1,168 @@
+package blob
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// level is what a request is about.
+type level byte
+
+// The levels, as the srt field of an account SAS writes them.
+const (
+	onService   level = 's'
+	onContainer level = 'c'
+	onBlob      level = 'o'
+)
+
+const rbacPrefix = "Microsoft.Storage/storageAccounts/blobServices/"
+
+// operation is one row of the Blob service: how a request asks for it, who may
+// do it, and what does it.
+type operation struct {
+	// name is Microsoft's, for example "Put Block List".
+	name    string
+	level   level
+	methods string
+	restype string
+	comp    string
+	// header, when set, must be on the request for this row to match.
+	header string
+
+	// sas are the permissions of which a service or user delegation SAS needs
+	// one; "" means that such a SAS cannot do the operation. account is the same
+	// for an account SAS.
+	sas, account string
+	// create is added to both while the blob does not exist.
+	create string
+	// action is the RBAC action, less rbacPrefix where it has that; data says that it is a data
+	// action. addAction may be had instead while the blob does not exist, or
+	// always for Append Block.
+	action    string
+	data      bool
+	addAction string
+	// public is the least public access of the container that lets anyone do it:
+	// "blob", "container", or "" for never.
+	public string
+	// bearerOnly refuses account keys and SAS.
+	bearerOnly bool
+
+	do func(*Service, *call) error
+}
+
+// operations finds the operation of a request.
+type operations struct{ rows []operation }
+
+// newOperations lists the Blob service. A row without do is known and not
+// implemented. The permissions are those of Microsoft's "Create a service SAS",
+// "Create an account SAS" and "Authorize with Microsoft Entra ID: permissions
+// for blob service operations".
+func newOperations() *operations {
+	const get, put, del = "GET HEAD", "PUT", "DELETE"
+	const container = "container"
+	return &operations{rows: []operation{
+		// Account and service.
+		{name: "Get Account Information", level: onService, methods: get, restype: "account", comp: "properties", account: "rwdlacup", action: "getInfo/action", do: (*Service).getAccountInfo},
+		{name: "Get Account Information", level: onContainer, methods: get, restype: "account", comp: "properties", sas: "rwdlac", account: "rwdlacup", action: "getInfo/action", do: (*Service).getAccountInfo},
+		{name: "Get Account Information", level: onBlob, methods: get, restype: "account", comp: "properties", sas: "rwdlac", account: "rwdlacup", action: "getInfo/action", do: (*Service).getAccountInfo},
+		{name: "List Containers", level: onService, methods: get, comp: "list", account: "l", action: "containers/read", do: (*Service).listContainers},
+		{name: "Get Blob Service Properties", level: onService, methods: get, restype: "service", comp: "properties", account: "r", action: "read", do: (*Service).getServiceProperties},
+		{name: "Set Blob Service Properties", level: onService, methods: put, restype: "service", comp: "properties", account: "w", action: "write", do: (*Service).setServiceProperties},
+		{name: "Get Blob Service Stats", level: onService, methods: get, restype: "service", comp: "stats", account: "r", action: "read"},
+		{name: "Get User Delegation Key", level: onService, methods: "POST", restype: "service", comp: "userdelegationkey", action: "generateUserDelegationKey/action", bearerOnly: true, do: (*Service).getUserDelegationKey},
+		{name: "Blob Batch", level: onService, methods: "POST", comp: "batch", account: "d", action: "containers/read"},
+		{name: "Find Blobs by Tags", level: onService, methods: get, comp: "blobs", account: "f", action: "containers/blobs/filter/action", data: true},
+		{name: "Preflight Blob Request", level: onService, methods: "OPTIONS", public: "blob"},
+		{name: "Preflight Blob Request", level: onContainer, methods: "OPTIONS", public: "blob"},
+		{name: "Preflight Blob Request", level: onBlob, methods: "OPTIONS", public: "blob"},
+
+		// Containers.
+		{name: "Create Container", level: onContainer, methods: put, restype: container, account: "wc", action: "containers/write", do: (*Service).createContainer},
+		{name: "Delete Container", level: onContainer, methods: del, restype: container, account: "d", action: "containers/delete", do: (*Service).deleteContainer},
+		{name: "Get Container Properties", level: onContainer, methods: get, restype: container, account: "r", action: "containers/read", public: container, do: (*Service).getContainer},
+		{name: "Get Container Metadata", level: onContainer, methods: get, restype: container, comp: "metadata", account: "r", action: "containers/read", public: container, do: (*Service).getContainer},
+		{name: "Set Container Metadata", level: onContainer, methods: put, restype: container, comp: "metadata", account: "w", action: "containers/write", do: (*Service).setContainerMetadata},
+		{name: "Get Container ACL", level: onContainer, methods: get, restype: container, comp: "acl", action: "containers/getAcl/action", do: (*Service).getContainerACL},
+		{name: "Set Container ACL", level: onContainer, methods: put, restype: container, comp: "acl", action: "containers/setAcl/action", do: (*Service).setContainerACL},
+		{name: "List Blobs", level: onContainer, methods: get, restype: container, comp: "list", sas: "l", account: "l", action: "containers/blobs/read", data: true, public: container, do: (*Service).listBlobs},
+		{name: "Lease Container", level: onContainer, methods: put, restype: container, comp: "lease", account: "wd", action: "containers/write"},
+		{name: "Restore Container", level: onContainer, methods: put, restype: container, comp: "undelete", account: "w", action: "containers/write"},
+		{name: "Rename Container", level: onContainer, methods: put, restype: container, comp: "rename", account: "w", action: "containers/write"},
+		{name: "Find Blobs by Tags in Container", level: onContainer, methods: get, restype: container, comp: "blobs", sas: "f", account: "f", action: "containers/blobs/filter/action", data: true},
+		{name: "Blob Batch", level: onContainer, methods: "POST", restype: container, comp: "batch", sas: "d", account: "d", action: "containers/read"},
+
+		// Blobs. Rows with a header come before those without.
+		{name: "Append Block From URL", level: onBlob, methods: put, comp: "appendblock", header: "x-ms-copy-source", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action"},
+		{name: "Append Block", level: onBlob, methods: put, comp: "appendblock", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", do: (*Service).appendBlock},
+		{name: "Put Block From URL", level: onBlob, methods: put, comp: "block", header: "x-ms-copy-source", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Put Block", level: onBlob, methods: put, comp: "block", sas: "w", account: "w", action: "containers/blobs/write", data: true, do: (*Service).putBlock},
+		{name: "Put Block List", level: onBlob, methods: put, comp: "blocklist", sas: "w", account: "w", action: "containers/blobs/write", data: true, do: (*Service).putBlockList},
+		{name: "Get Block List", level: onBlob, methods: get, comp: "blocklist", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", do: (*Service).getBlockList},
+		{name: "Get Blob Metadata", level: onBlob, methods: get, comp: "metadata", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", do: (*Service).getBlobProperties},
+		{name: "Set Blob Metadata", level: onBlob, methods: put, comp: "metadata", sas: "w", account: "w", action: "containers/blobs/write", data: true, do: (*Service).setBlobMetadata},
+		{name: "Set Blob Properties", level: onBlob, methods: put, comp: "properties", sas: "w", account: "w", action: "containers/blobs/write", data: true, do: (*Service).setBlobProperties},
+		{name: "Lease Blob", level: onBlob, methods: put, comp: "lease", sas: "wd", account: "wd", action: "containers/blobs/write", data: true},
+		{name: "Snapshot Blob", level: onBlob, methods: put, comp: "snapshot", sas: "wc", account: "wc", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action"},
+		{name: "Abort Copy Blob", level: onBlob, methods: put, comp: "copy", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Set Blob Tier", level: onBlob, methods: put, comp: "tier", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Get Blob Tags", level: onBlob, methods: get, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/read", data: true},
+		{name: "Set Blob Tags", level: onBlob, methods: put, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/write", data: true},
+		{name: "Undelete Blob", level: onBlob, methods: put, comp: "undelete", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Set Blob Expiry", level: onBlob, methods: put, comp: "expiry", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Set Blob Legal Hold", level: onBlob, methods: put, comp: "legalhold", sas: "i", account: "i", action: "containers/blobs/immutableStorage/runAsSuperUser/action", data: true},
+		{name: "Set or Delete Blob Immutability Policy", level: onBlob, methods: put + " " + del, comp: "immutabilityPolicies", sas: "i", account: "i", action: "containers/blobs/immutableStorage/runAsSuperUser/action", data: true},
+		{name: "Query Blob Contents", level: onBlob, methods: "POST", comp: "query", sas: "r", account: "r", action: "containers/blobs/read", data: true},
+		{name: "Put Page", level: onBlob, methods: put, comp: "page", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Get Page Ranges", level: onBlob, methods: get, comp: "pagelist", sas: "r", account: "r", action: "containers/blobs/read", data: true},
+		{name: "Incremental Copy Blob", level: onBlob, methods: put, comp: "incrementalcopy", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Copy Blob", level: onBlob, methods: put, header: "x-ms-copy-source", sas: "w", account: "w", create: "c", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", do: (*Service).copyBlob},
+		{name: "Put Blob", level: onBlob, methods: put, sas: "w", account: "w", create: "c", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", do: (*Service).putBlob},
+		{name: "Get Blob Properties", level: onBlob, methods: "HEAD", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", do: (*Service).getBlobProperties},
+		{name: "Get Blob", level: onBlob, methods: "GET", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", do: (*Service).getBlob},
+		{name: "Delete Blob", level: onBlob, methods: del, sas: "d", account: "d", action: "containers/blobs/delete", data: true, do: (*Service).deleteBlob},
+	}}
+}
+
+// find returns the operation that a request asks for, or the error that says why
+// there is none.
+func (o *operations) find(l level, r *http.Request, q url.Values) (*operation, error) {
+	restype, comp := strings.ToLower(q.Get("restype")), strings.ToLower(q.Get("comp"))
+	known := false
+	for i := range o.rows {
+		op := &o.rows[i]
+		if op.level != l || op.restype != restype || strings.ToLower(op.comp) != comp {
+			continue
+		}
+		known = true
+		if !hasWord(op.methods, r.Method) {
+			continue
+		}
+		if op.header != "" && r.Header.Get(op.header) == "" {
+			continue
+		}
+		return op, nil
+	}
+	switch {
+	case known:
+		return nil, refuse("UnsupportedHttpVerb")
+	case r.Method == http.MethodOptions:
+		return nil, notImplemented("Preflight Blob Request")
+	case comp != "":
+		return nil, badQuery("comp", q.Get("comp"), "")
+	case restype != "":
+		return nil, badQuery("restype", q.Get("restype"), "")
+	case l == onService:
+		return nil, refuse("InvalidQueryParameterValue").With("Reason", "The comp query parameter is missing.")
+	}
+	return nil, refuse("UnsupportedHttpVerb")
+}
+
+func hasWord(list, word string) bool {
+	for w := range strings.FieldsSeq(list) {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,209 @@
+package blob
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// The buckets of the store. Keys of containers are "<account uid>/<name>"; keys
+// of blobs are "<container id>/<name>", where the ID is of this instance of the
+// container, so that a container made again under a name starts empty at once.
+const (
+	bucketContainers = "blob.container" // containerRec
+	bucketBlobs      = "blob.blob"      // blobRec
+	bucketStaged     = "blob.staged"    // <staging ID> → stagedRec, while a blob has uncommitted blocks
+	bucketBlocks     = "blob.block"     // <staging ID>/<block ID> → blockRec
+	bucketExtents    = "blob.extent"    // <list ID>/<16 hex offset> → []extent
+	bucketInline     = "blob.inline"    // <data ID> → CRC64 and bytes
+	bucketFiles      = "blob.file"      // <file ID> → fileRec: what the directory must hold
+	bucketGarbage    = "blob.garbage"   // <sequence> → garbage
+	bucketServices   = "blob.service"   // <account uid>/<service> → service properties
+	bucketSecrets    = "blob.secret"    // <account uid> → key of the account's user delegation keys
+)
+
+// Type is a kind of blob.
+type Type string
+
+// The types of blobs, as x-ms-blob-type names them.
+const (
+	BlockBlob  Type = "BlockBlob"
+	AppendBlob Type = "AppendBlob"
+	pageBlob   Type = "PageBlob"
+)
+
+// Headers are what a writer sets on a blob and every reader gets back.
+type Headers struct {
+	ContentType        string `json:"ct,omitempty"`
+	ContentEncoding    string `json:"ce,omitempty"`
+	ContentLanguage    string `json:"cl,omitempty"`
+	ContentDisposition string `json:"cd,omitempty"`
+	CacheControl       string `json:"cc,omitempty"`
+	// ContentMD5 is a checksum that the service keeps but, except for Put Blob,
+	// does not verify.
+	ContentMD5 []byte `json:"md5,omitempty"`
+	// Metadata are the x-ms-meta- pairs. Names are lower case.
+	Metadata map[string]string `json:"meta,omitempty"`
+}
+
+// Properties describe a blob.
+type Properties struct {
+	Name     string
+	Type     Type
+	Size     int64 // bytes
+	ETag     string
+	Created  time.Time
+	Modified time.Time
+	// CommittedBlocks counts the appends of an append blob.
+	CommittedBlocks int
+	Headers
+}
+
+type containerRec struct {
+	Name     string            `json:"name"`
+	ID       string            `json:"id"`
+	ETag     uint64            `json:"etag"`
+	Modified int64             `json:"mod"` // Unix nanoseconds
+	Metadata map[string]string `json:"meta,omitempty"`
+	Public   string            `json:"public,omitempty"` // "", "blob" or "container"
+	Policies []accessPolicy    `json:"policies,omitempty"`
+}
+
+// accessPolicy is a stored access policy; empty fields are left to the SAS.
+type accessPolicy struct {
+	ID          string `json:"id"`
+	Start       string `json:"start,omitempty"`
+	Expiry      string `json:"expiry,omitempty"`
+	Permissions string `json:"perm,omitempty"`
+}
+
+// blobRec is one blob. Its bytes are in exactly one of Inline, File and List, or
+// nowhere when Size is 0.
+type blobRec struct {
+	Type     Type   `json:"type"`
+	ETag     uint64 `json:"etag"`
+	Created  int64  `json:"new"` // Unix nanoseconds
+	Modified int64  `json:"mod"` // Unix nanoseconds
+	Size     int64  `json:"size"`
+	Inline   string `json:"inline,omitempty"`
+	File     string `json:"file,omitempty"`
+	List     string `json:"list,omitempty"`
+	// Blocks counts committed blocks (of a list) or appends.
+	Blocks int `json:"blocks,omitempty"`
+	// Staged is the staging ID of the blob's uncommitted blocks, if it has any.
+	Staged string `json:"staged,omitempty"`
+	// Uncommitted marks a blob that consists of staged blocks only. It is not
+	// there for any operation but those on blocks.
+	Uncommitted bool   `json:"uncommitted,omitempty"`
+	Tier        string `json:"tier,omitempty"` // as set by a client; "" is inferred
+	TierChanged int64  `json:"tierchanged,omitempty"`
+	Headers
+	Copy *copyRec `json:"copy,omitempty"`
+}
+
+// copyRec tells where a blob was copied from.
+type copyRec struct {
+	ID        string `json:"id"`
+	Source    string `json:"src"`
+	Completed int64  `json:"done"` // Unix nanoseconds
+}
+
+// extent is a run of bytes of a committed block list.
+type extent struct {
+	Block  string `json:"b"` // block ID
+	Size   int64  `json:"n"`
+	File   string `json:"f,omitempty"`
+	Inline string `json:"i,omitempty"`
+}
+
+// blockRec is an uncommitted block.
+type blockRec struct {
+	Size   int64  `json:"n"`
+	File   string `json:"f,omitempty"`
+	Inline string `json:"i,omitempty"`
+}
+
+// stagedRec sums up the uncommitted blocks of a blob.
+type stagedRec struct {
+	Blob     string `json:"blob"` // blob key
+	IDLength int    `json:"len"`
+	Count    int    `json:"n"`
+	Last     int64  `json:"t"` // Unix nanoseconds of the last Put Block
+}
+
+// fileRec is what a blob file must hold. Bytes behind Size are what a crash left
+// of an append that was never acknowledged.
+type fileRec struct {
+	Size   int64  `json:"n"`
+	CRC    uint64 `json:"crc,string"`
+	Refs   int    `json:"refs,omitempty"` // extents that name it; 0 means 1
+	Append bool   `json:"a,omitempty"`
+}
+
+// garbage is work that a deletion left to the reaper, because it is long.
+type garbage struct {
+	Kind string `json:"kind"` // "list", "staged", "container" or "account"
+	ID   string `json:"id"`   // list ID, staging ID, container ID or account UID
+}
+
+func etagString(v uint64) string { return fmt.Sprintf("\"0x%X\"", v) }
+
+func unixTime(ns int64) time.Time { return time.Unix(0, ns).UTC() }
+
+func containerKey(uid, name string) string { return uid + "/" + name }
+func blobKey(containerID, name string) string {
+	return containerID + "/" + name
+}
+func blockKey(staging, id string) string { return staging + "/" + id }
+func extentKey(list string, offset int64) string {
+	return fmt.Sprintf("%s/%016x", list, offset)
+}
+
+// load decodes the row at key into a new T. It returns nil when there is none.
+func load[T any](tx store.Tx, bucket, key string) (*T, error) {
+	b, err := tx.Get(bucket, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decode[T](bucket, key, b)
+}
+
+func decode[T any](bucket, key string, b []byte) (*T, error) {
+	v := new(T)
+	if err := json.Unmarshal(b, v); err != nil {
+		return nil, fmt.Errorf("decode %s %q: %w", bucket, key, err)
+	}
+	return v, nil
+}
+
+func save(tx store.Tx, bucket, key string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s %q: %w", bucket, key, err)
+	}
+	return tx.Put(bucket, key, b)
+}
+
+// saveInline keeps small data in the store, with its checksum before it.
+func saveInline(tx store.Tx, id string, crc uint64, data []byte) error {
+	b := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(data)), crc)
+	return tx.Put(bucketInline, id, append(b, data...))
+}
+
+func loadInline(tx store.Tx, id string) (crc uint64, data []byte, err error) {
+	b, err := tx.Get(bucketInline, id)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read inline blob data %s: %w", id, err)
+	}
+	if len(b) < 8 {
+		return 0, nil, fmt.Errorf("read inline blob data %s: row of %d bytes", id, len(b))
+	}
+	return binary.LittleEndian.Uint64(b), b[8:], nil
+}
