@@ -65,8 +65,8 @@ func writeAzureCLI(dir string, cfg Config) error {
 }
 
 type cliProfile struct {
-	InstallationID string            `json:"installationId"`
-	Subscriptions  []json.RawMessage `json:"subscriptions"`
+	InstallationID string           `json:"installationId"`
+	Subscriptions  []map[string]any `json:"subscriptions"`
 }
 
 type cliSubscription struct {
@@ -125,38 +125,25 @@ func writeProfile(path string, cfg Config) error {
 		HomeTenantID:     cfg.Credentials.TenantID,
 		ManagedByTenants: []string{},
 	}
-	var others []json.RawMessage
-	for _, raw := range profile.Subscriptions {
-		var have cliSubscription
-		if json.Unmarshal(raw, &have) != nil {
-			continue
+	subscriptions := []any{want}
+	for _, have := range profile.Subscriptions {
+		user, _ := have["user"].(map[string]any)
+		if have["id"] == want.ID {
+			if have["tenantId"] == want.TenantID && user["name"] == want.User.Name && user["type"] == want.User.Type {
+				return nil // signed in, perhaps with another subscription as the default
+			}
+			continue // of before a reset
 		}
-		if have.ID == want.ID && have.TenantID == want.TenantID && have.User == want.User {
-			return nil // signed in, perhaps with another subscription as the default
-		}
-		if have.ID == want.ID {
-			continue // an account of before a reset
-		}
-		have.IsDefault = false
-		data, err := json.Marshal(have)
-		if err != nil {
-			return err
-		}
-		others = append(others, data)
-	}
-	data, err := json.Marshal(want)
-	if err != nil {
-		return err
+		have["isDefault"] = false
+		subscriptions = append(subscriptions, have)
 	}
 	if profile.InstallationID == "" {
 		profile.InstallationID = newUUID()
 	}
-	profile.Subscriptions = append([]json.RawMessage{data}, others...)
-	return writeJSON(path, profile)
+	return writeJSON(path, map[string]any{"installationId": profile.InstallationID, "subscriptions": subscriptions})
 }
 
-// newUUID returns a random UUID, version 1 in form as the CLI's own are in use:
-// nothing reads it but telemetry, which is off.
+// newUUID returns a random UUID, version 4.
 func newUUID() string {
 	var b [16]byte
 	rand.Read(b[:])
