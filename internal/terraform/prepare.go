@@ -185,7 +185,16 @@ func (r *Runner) environment(dropInitArgs bool) ([]string, error) {
 		// -backend-config there is meant for the user's own backend.
 		drop = append(drop, "TF_CLI_ARGS_init")
 	}
-	env := append(withoutVariables(os.Environ(), drop), "TF_DATA_DIR="+r.Stack.DataDir())
+	env := append(withoutVariables(os.Environ(), drop), "TF_DATA_DIR="+r.Stack.DataDir(), "PWD="+r.Stack.WorkDir())
+	for i, kv := range env {
+		// Paths that were meant from where the user stands.
+		switch name, value, _ := strings.Cut(kv, "="); name {
+		case "TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR", "TF_LOG_PATH":
+			if value != "" {
+				env[i] = name + "=" + r.absolute(value)
+			}
+		}
+	}
 	if _, set := os.LookupEnv("CHECKPOINT_DISABLE"); !set {
 		// No question to HashiCorp's server whether there is a newer terraform.
 		env = append(env, "CHECKPOINT_DISABLE=1")

@@ -444,3 +444,42 @@ func TestKilledApplyDoesNotBlockTheNext(t *testing.T) {
 		t.Errorf("apply after a kill: %v\n%s", err, out)
 	}
 }
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("TF_DATA_DIR", "theirs")
+	t.Setenv("TF_REATTACH_PROVIDERS", "theirs")
+	t.Setenv("TF_CLI_ARGS_init", "-backend-config=x")
+	t.Setenv("TF_CLI_CONFIG_FILE", "rc.tfrc")
+	t.Setenv("TF_VAR_kept", "yes")
+	t.Setenv("CHECKPOINT_DISABLE", "")
+	r := &Runner{Stack: newStack(t, "", map[string]string{"main.tf": ""}), Cwd: "/somewhere", Env: []string{"ARM_CLIENT_ID=a"}}
+	for _, replaced := range []bool{false, true} {
+		env, err := r.environment(replaced)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, kv := range env {
+			name, value, _ := strings.Cut(kv, "=")
+			got[name] = value
+		}
+		want := map[string]string{
+			"TF_DATA_DIR": r.Stack.DataDir(), "TF_CLI_CONFIG_FILE": filepath.Join("/somewhere", "rc.tfrc"),
+			"TF_VAR_kept": "yes", "ARM_CLIENT_ID": "a", "CHECKPOINT_DISABLE": "", "TF_CLI_ARGS_init": "-backend-config=x",
+		}
+		if replaced {
+			delete(want, "TF_CLI_ARGS_init")
+		}
+		for name, value := range want {
+			if got[name] != value {
+				t.Errorf("%s is %q, want %q", name, got[name], value)
+			}
+		}
+		if _, set := got["TF_REATTACH_PROVIDERS"]; set {
+			t.Error("the developer's own reattach configuration was passed on")
+		}
+		if _, set := got["TF_CLI_ARGS_init"]; set == replaced {
+			t.Errorf("arguments of init: set is %t", set)
+		}
+	}
+}
