@@ -22,7 +22,7 @@ func (d *decoder) assetRef(doc *document, n *yaml.Node, key, s string) *AssetRef
 			d.failf(doc, n, key, "%q is not an asset of a registry: azureml://registries/<registry>/<kind>/<name>/versions/<version>, or …/labels/<label>", s)
 			return nil
 		}
-		ref := &AssetRef{Registry: m[1], Name: m[3]}
+		ref := &AssetRef{Registry: m[1], Kind: m[2], Name: m[3]}
 		if m[4] == "labels" {
 			ref.Label = m[5]
 		} else {

@@ -119,7 +119,7 @@ func (d *decoder) condaFile(doc *document, n *yaml.Node, key string) string {
 		return ""
 	}
 	if n.Kind == yaml.MappingNode {
-		v := d.anything(doc, n, key)
+		v := d.anything(doc, n, key, 0)
 		if len(d.problems) > 0 {
 			return ""
 		}

@@ -106,8 +106,9 @@ func (c Compute) Serverless() bool { return c == Compute{} }
 type AssetRef struct {
 	// ARMID is the full resource ID, when it was given so; the rest is then empty.
 	ARMID string
-	// Registry is empty for an asset of the workspace.
-	Registry string
+	// Registry is empty for an asset of the workspace. Kind is the kind of a
+	// registry's asset as its address has it: "environments", "models", ….
+	Registry, Kind string
 	// Name and one of Version and Label.
 	Name, Version, Label string
 }
@@ -117,6 +118,10 @@ func (a AssetRef) String() string {
 	switch {
 	case a.ARMID != "":
 		return "azureml:" + a.ARMID
+	case a.Registry != "" && a.Label != "":
+		return fmt.Sprintf("azureml://registries/%s/%s/%s/labels/%s", a.Registry, a.Kind, a.Name, a.Label)
+	case a.Registry != "":
+		return fmt.Sprintf("azureml://registries/%s/%s/%s/versions/%s", a.Registry, a.Kind, a.Name, a.Version)
 	case a.Label != "":
 		return fmt.Sprintf("azureml:%s@%s", a.Name, a.Label)
 	}

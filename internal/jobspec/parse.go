@@ -242,10 +242,11 @@ func (d *decoder) compute(o *object) Compute {
 			d.failf(o.doc, n, "compute", "%q is not the resource ID of a compute", name)
 		}
 		return Compute{ARMID: name}
+	case name == "" || strings.ContainsAny(name, "/:@ \t\n<>"):
+		d.failf(o.doc, n, "compute", `%q is not the name of a compute: write "azureml:<name>"`, name)
 	case !prefixed:
-		d.failf(o.doc, n, "compute", `refer to a compute of the workspace as "azureml:%s"`, s)
-	case name == "" || strings.ContainsAny(name, "/:@ \t\n"):
-		d.failf(o.doc, n, "compute", "%q is not the name of a compute", name)
+		// The documented form has the prefix; the CLI's schema takes both.
+		d.warnf(o.doc, n, "compute", `write "azureml:%s" to refer to a compute of the workspace`, s)
 	}
 	return Compute{Name: name}
 }
@@ -266,7 +267,7 @@ func (d *decoder) resources(o *object) *Resources {
 	if p := r.sub("properties"); p != nil {
 		out.Properties = map[string]any{}
 		for _, k := range p.order {
-			out.Properties[k] = d.anything(o.doc, p.value[k], p.key(k))
+			out.Properties[k] = d.anything(o.doc, p.value[k], p.key(k), 0)
 		}
 	}
 	if out.ShmSize != "" && !shmSize.MatchString(out.ShmSize) {

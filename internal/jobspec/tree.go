@@ -385,9 +385,20 @@ func (o *object) strings(k string) []string {
 	return out
 }
 
+// maxDepth bounds how deeply free-form values nest; an object that contains
+// itself through an alias nests without end.
+const maxDepth = 100
+
 // anything turns a node into what encoding/json can write.
-func (d *decoder) anything(doc *document, n *yaml.Node, key string) any {
+func (d *decoder) anything(doc *document, n *yaml.Node, key string, depth int) any {
 	if n = d.follow(doc, n, key); n == nil {
+		return nil
+	}
+	if depth > maxDepth {
+		if d.visited <= maxNodes {
+			d.visited = maxNodes + 1 // one such problem is enough
+			d.failf(doc, n, "", "objects and lists nest more than %d deep", maxDepth)
+		}
 		return nil
 	}
 	switch n.Kind {
@@ -398,13 +409,13 @@ func (d *decoder) anything(doc *document, n *yaml.Node, key string) any {
 		}
 		m := make(map[string]any, len(o.order))
 		for _, k := range o.order {
-			m[k] = d.anything(doc, o.value[k], o.key(k))
+			m[k] = d.anything(doc, o.value[k], o.key(k), depth+1)
 		}
 		return m
 	case yaml.SequenceNode:
 		l := make([]any, 0, len(n.Content))
 		for i, e := range n.Content {
-			l = append(l, d.anything(doc, e, fmt.Sprintf("%s[%d]", key, i)))
+			l = append(l, d.anything(doc, e, fmt.Sprintf("%s[%d]", key, i), depth+1))
 		}
 		return l
 	}
