@@ -1,0 +1,206 @@
+package network
+
+import (
+	"context"
+	"net/netip"
+	"regexp"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+func (p *provider) subnetType() *arm.ResourceType {
+	return &arm.ResourceType{
+		Type:    SubnetType,
+		ETag:    true,
+		Latency: arm.Latency{Create: 4 * time.Second, Update: 4 * time.Second, Delete: 10 * time.Second},
+		Name: arm.NameRule{
+			Pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9_])?$`),
+			Text:    "A subnet name has 1 to 80 letters, digits, '_', '.' and '-', begins with a letter or digit and ends with one or with '_'.",
+		},
+		Unimplemented: map[string]string{
+			"properties.networkSecurityGroup":               "filters traffic",
+			"properties.routeTable":                         "routes traffic",
+			"properties.natGateway":                         "gives traffic a way out",
+			"properties.serviceEndpointPolicies":            "filters traffic to services",
+			"properties.ipAllocations":                      "takes prefixes from a pool",
+			"properties.ipamPoolPrefixAllocations":          "takes prefixes from a pool",
+			"properties.applicationGatewayIPConfigurations": "places an application gateway",
+		},
+		Put:    p.putSubnet,
+		Delete: p.deleteSubnet,
+	}
+}
+
+func (p *provider) putSubnet(_ context.Context, put *arm.Put) error {
+	var siblings []*arm.Resource
+	for r, err := range p.kernel.Resources().Children(put.Tx, put.ID.Parent(), SubnetType) {
+		if err != nil {
+			return err
+		}
+		if arm.Key(r.ID) != put.ID.Key() {
+			siblings = append(siblings, r)
+		}
+	}
+	if err := p.completeSubnet(put.Tx, put.Parent, put.Resource, put.Existing, siblings); err != nil {
+		return err
+	}
+	return p.touchNetwork(put.Tx, put.Parent.ID)
+}
+
+// touchNetwork gives the network a new etag: its document lists its subnets.
+func (p *provider) touchNetwork(tx store.Tx, id string) error {
+	return p.kernel.Resources().Update(tx, id, func(r *arm.Resource) error {
+		r.ETag = uuid.NewString()
+		return nil
+	})
+}
+
+// completeSubnet checks a subnet against its network and siblings and fills in
+// what Azure fills in.
+func (p *provider) completeSubnet(tx store.Tx, network, r, existing *arm.Resource, siblings []*arm.Resource) error {
+	if err := p.checkRange(network, r, siblings); err != nil {
+		return err
+	}
+	if existing != nil {
+		was, is := subnetPrefixes(existing), subnetPrefixes(r)
+		users, err := p.users(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		if len(users) > 0 && !samePrefixes(was, is) {
+			return arm.BadRequest("InUsePrefixCannotBeDeleted",
+				"IpPrefix %s on Subnet %s has active allocations and cannot be deleted.", was[0], r.Name())
+		}
+	}
+	body := r.Body
+	body.Default("properties.delegations", []any{})
+	body.Default("properties.serviceEndpoints", []any{})
+	// Azure's default since the 2022 versions
+	body.Default("properties.privateEndpointNetworkPolicies", "Disabled")
+	body.Default("properties.privateLinkServiceNetworkPolicies", "Enabled")
+	for _, v := range body.List("properties.delegations") {
+		if d, ok := v.(map[string]any); ok {
+			doc := arm.Doc(d)
+			doc.Set("id", r.ID+"/delegations/"+doc.String("name"))
+			doc.Set("type", SubnetType+"/delegations")
+			doc.Set("properties.provisioningState", "Succeeded")
+		}
+	}
+	for _, v := range body.List("properties.serviceEndpoints") {
+		if d, ok := v.(map[string]any); ok {
+			arm.Doc(d).Set("provisioningState", "Succeeded")
+			arm.Doc(d).Default("locations", []any{network.Body.String("location")})
+		}
+	}
+	return nil
+}
+
+// checkRange refuses a subnet that is not in its network or overlaps another.
+func (p *provider) checkRange(network, r *arm.Resource, siblings []*arm.Resource) error {
+	id := r.ParsedID()
+	vnet := id.Parent().Name()
+	var own []netip.Prefix
+	single, list := r.Body.String("properties.addressPrefix"), r.Body.List("properties.addressPrefixes")
+	switch {
+	case single != "" && len(list) == 0:
+		n, err := parsePrefix(id, single)
+		if err != nil {
+			return err
+		}
+		own = append(own, n)
+	case len(list) > 0:
+		var err error
+		if own, err = prefixes(id, r.Body, "properties.addressPrefixes"); err != nil {
+			return err
+		}
+	default:
+		return arm.BadRequest("InvalidRequestFormat", "The subnet '%s' has no address prefix.", id.Name())
+	}
+	space, err := prefixes(network.ParsedID(), network.Body, "properties.addressSpace.addressPrefixes")
+	if err != nil {
+		return err
+	}
+	for _, n := range own {
+		// Azure keeps five addresses of a subnet for itself: /29 is the smallest
+		if n.Addr().Is4() && n.Bits() > 29 {
+			return arm.BadRequest("NetcfgInvalidSubnet", "Subnet '%s' is not valid in virtual network '%s'.", id.Name(), vnet)
+		}
+		inside := false
+		for _, s := range space {
+			inside = inside || s.Bits() <= n.Bits() && s.Contains(n.Addr())
+		}
+		if !inside {
+			return arm.BadRequest("NetcfgSubnetRangeOutsideVnet",
+				"Subnet '%s' is not valid because its IP address range is outside the IP address range of virtual network '%s'.", id.Name(), vnet)
+		}
+		for _, sib := range siblings {
+			for _, o := range subnetPrefixes(sib) {
+				if n.Overlaps(o) {
+					return arm.BadRequest("NetcfgSubnetRangesOverlap",
+						"Subnet '%s' is not valid because its IP address range overlaps with that of an existing subnet in virtual network '%s'.", id.Name(), vnet)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// subnetPrefixes is the ranges of a subnet whose prefixes were checked before.
+func subnetPrefixes(r *arm.Resource) []netip.Prefix {
+	var out []netip.Prefix
+	add := func(v any) {
+		s, _ := v.(string)
+		if n, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, n)
+		}
+	}
+	for _, v := range r.Body.List("properties.addressPrefixes") {
+		add(v)
+	}
+	if len(out) == 0 {
+		add(r.Body.Get("properties.addressPrefix"))
+	}
+	return out
+}
+
+func samePrefixes(a, b []netip.Prefix) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *provider) users(tx store.Tx, subnetID string) ([]string, error) {
+	if p.Users == nil {
+		return nil, nil
+	}
+	return p.Users(tx, subnetID)
+}
+
+// deleteSubnet keeps a subnet that something stands in, also when its network
+// goes. When a resource group goes, clusters go before networks: the kernel
+// removes what is equally deep in the order of its IDs.
+func (p *provider) deleteSubnet(_ context.Context, d *arm.Delete) error {
+	users, err := p.users(d.Tx, d.Resource.ID)
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 {
+		return arm.BadRequest("InUseSubnetCannotBeDeleted",
+			"Subnet %s is in use by %s and cannot be deleted. In order to delete the subnet, delete all the resources within the subnet. See aka.ms/deletesubnet.",
+			d.Resource.Name(), users[0])
+	}
+	if d.Cascade {
+		return nil
+	}
+	return p.touchNetwork(d.Tx, d.Resource.ParsedID().Parent().String())
+}
