@@ -50,6 +50,15 @@ func (k *Kernel) Load(ctx context.Context, tx store.Tx, id ID) (*Resource, error
 	return nil, NotFound(id)
 }
 
+// defaulted is the type's Default, or nil when it says that there is none.
+func defaulted(ctx context.Context, tx store.Tx, t *ResourceType, id ID) (*Resource, error) {
+	r, err := t.Default(ctx, tx, id)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Status == http.StatusNotFound {
+		return nil, nil
+	}
+	return r, err
+}
+
 func cmpErr(err error, otherwise error) error {
 	if err != nil {
 		return err
@@ -216,7 +225,7 @@ func (k *Kernel) preparePut(ctx context.Context, tx store.Tx, req *Request, body
 			return nil, err
 		}
 		if t.Default != nil && (!mayCreate || t.Virtual) {
-			if p.Existing, err = t.Default(ctx, tx, id); err != nil {
+			if p.Existing, err = defaulted(ctx, tx, t, id); err != nil {
 				return nil, err
 			}
 		}

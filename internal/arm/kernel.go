@@ -109,6 +109,9 @@ func (k *Kernel) Store() store.Store { return k.cfg.Store }
 // Clock is the injected clock.
 func (k *Kernel) Clock() clock.Clock { return k.cfg.Clock }
 
+// Log is where services write what no caller is told.
+func (k *Kernel) Log() *slog.Logger { return k.cfg.Log }
+
 // Subscription is the ID of the one subscription.
 func (k *Kernel) Subscription() string { return k.cfg.Subscription }
 

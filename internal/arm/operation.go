@@ -177,8 +177,8 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 // otherwise is what a DELETE of something not stored under its ID removes: a
 // virtual resource, or one stored under another ID that its Default knows.
 func (k *Kernel) otherwise(ctx context.Context, tx store.Tx, req *Request) (*Resource, error) {
-	r, err := req.Type.Default(ctx, tx, req.ID)
-	if e := (*Error)(nil); r == nil && err == nil || errors.As(err, &e) && e.Status == http.StatusNotFound {
+	r, err := defaulted(ctx, tx, req.Type, req.ID)
+	if r == nil && err == nil {
 		return nil, store.ErrNotFound
 	}
 	if err != nil || req.Type.Virtual {
