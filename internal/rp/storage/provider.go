@@ -1,0 +1,122 @@
+// Package storage is the resource provider Microsoft.Storage: storage accounts,
+// their services and blob containers.
+package storage
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+const (
+	namespace = "Microsoft.Storage"
+
+	// AccountType is the type of storage accounts.
+	AccountType = namespace + "/storageAccounts"
+)
+
+// Container is a blob container as ARM shows it.
+type Container struct {
+	Name string
+	// PublicAccess is "None", "Blob" or "Container".
+	PublicAccess string
+	Metadata     map[string]string
+	// ETag is quoted.
+	ETag     string
+	Modified time.Time
+}
+
+// Containers is the blob data plane, as far as ARM reaches into it. account is
+// the UID of the account's resource.
+type Containers interface {
+	// Container returns a container, or nil when there is none of that name.
+	Container(ctx context.Context, tx store.Tx, account, name string) (*Container, error)
+	// ListContainers returns up to limit containers behind the name after, in
+	// the order of their names.
+	ListContainers(ctx context.Context, tx store.Tx, account, after string, limit int) ([]Container, error)
+	// PutContainer creates a container or changes its metadata and access.
+	PutContainer(ctx context.Context, tx store.Tx, account string, c Container) error
+	// DeleteContainer removes a container with its blobs. Removing none is not
+	// an error.
+	DeleteContainer(ctx context.Context, tx store.Tx, account, name string) error
+	// DeleteAccount removes all data of an account that is gone.
+	DeleteAccount(ctx context.Context, account string) error
+}
+
+// Deps is what the provider needs.
+type Deps struct{ Containers Containers }
+
+type provider struct {
+	Deps
+	kernel *arm.Kernel
+}
+
+// Provider returns the descriptors of the namespace.
+func Provider(deps Deps) *arm.Provider {
+	p := &provider{Deps: deps}
+	return &arm.Provider{
+		Namespace: namespace,
+		Types: []*arm.ResourceType{
+			p.account(), p.container(), p.managementPolicy(),
+			p.service("blobServices", "Blob", blobDefaults, map[string]string{
+				"properties.deleteRetentionPolicy.enabled":          "keeps deleted blobs",
+				"properties.containerDeleteRetentionPolicy.enabled": "keeps deleted containers",
+				"properties.isVersioningEnabled":                    "keeps versions of blobs",
+				"properties.changeFeed.enabled":                     "logs changes",
+				"properties.restorePolicy.enabled":                  "restores to a point in time",
+				"properties.lastAccessTimeTrackingPolicy.enable":    "tracks reads",
+				"properties.automaticSnapshotPolicyEnabled":         "takes snapshots",
+				"properties.cors.corsRules":                         "lets web pages of other origins in",
+				"properties.defaultServiceVersion":                  "sets the version of requests that name none",
+			}),
+			p.service("fileServices", "File", fileDefaults, map[string]string{
+				"properties.cors.corsRules":                            "lets web pages of other origins in",
+				"properties.protocolSettings.smb.versions":             "restricts SMB",
+				"properties.protocolSettings.smb.multichannel.enabled": "speeds SMB up",
+			}),
+			p.service("queueServices", "Queue", corsDefaults, map[string]string{"properties.cors.corsRules": "lets web pages of other origins in"}),
+			p.service("tableServices", "Table", corsDefaults, map[string]string{"properties.cors.corsRules": "lets web pages of other origins in"}),
+		},
+		Actions: []arm.Action{{
+			Name: "checkNameAvailability", Permission: namespace + "/checknameavailability/read", Handle: p.checkName,
+		}},
+		Bind: func(k *arm.Kernel) { p.kernel = k },
+	}
+}
+
+// nameIndex is the entry of an account by its global name.
+func nameIndex(name string) string { return "name|" + name }
+
+// Account finds an account by its global name, or returns store.ErrNotFound.
+func Account(tx store.Tx, res *arm.Resources, name string) (*arm.Resource, error) {
+	for r, err := range res.Find(tx, AccountType, nameIndex(name)) {
+		return r, err
+	}
+	return nil, store.ErrNotFound
+}
+
+// Keys are the two keys of an account, decoded.
+func Keys(account *arm.Resource) ([2][]byte, error) {
+	var out [2][]byte
+	for i, name := range keyNames() {
+		b, err := base64.StdEncoding.DecodeString(account.Private.String("keys." + name + ".value"))
+		if err != nil || len(b) == 0 {
+			return out, fmt.Errorf("storage account %s: %s is unreadable", account.ID, name)
+		}
+		out[i] = b
+	}
+	return out, nil
+}
+
+// Reachable reports whether a public caller may reach the account's data. Rules
+// for single addresses and networks are not evaluated: with a default of Deny
+// nothing is reachable.
+func Reachable(account *arm.Resource) bool {
+	b := account.Body
+	public := b.String("properties.publicNetworkAccess")
+	return (public == "" || public == "Enabled") && b.String("properties.networkAcls.defaultAction") != "Deny"
+}

@@ -1,0 +1,100 @@
+package storage
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// service describes one of the four services of an account. Each account has
+// exactly one of each, named "default", that its kind supports.
+func (p *provider) service(segment, title string, defaults func() arm.Doc, unimplemented map[string]string) *arm.ResourceType {
+	endpoint := strings.ToLower(title)
+	return &arm.ResourceType{
+		Type:                AccountType + "/" + segment,
+		NoProvisioningState: true,
+		PutStatus:           [2]int{http.StatusOK, http.StatusOK},
+		Methods:             []string{http.MethodGet, http.MethodPut},
+		Unimplemented:       unimplemented,
+		Validate: func(ctx context.Context, put *arm.Put) error {
+			if put.ID.Name() != "default" {
+				return arm.NotFound(put.ID)
+			}
+			for name, v := range defaults().Object("properties") {
+				put.Keep("properties." + name)
+				put.Resource.Body.Default("properties."+name, v)
+			}
+			put.Resource.Body["sku"] = put.Parent.Body["sku"]
+			return supports(put.Parent, title, endpoint)
+		},
+		Default: func(ctx context.Context, tx store.Tx, id arm.ID) (*arm.Resource, error) {
+			if !strings.EqualFold(id.Name(), "default") {
+				return nil, nil
+			}
+			account, err := p.kernel.Load(ctx, tx, id.Parent())
+			if err != nil {
+				return nil, err
+			}
+			if err := supports(account, title, endpoint); err != nil {
+				return nil, err
+			}
+			body := defaults()
+			body["sku"] = account.Body["sku"]
+			return &arm.Resource{ID: account.ID + "/" + segment + "/default", Body: body, Private: arm.Doc{}}, nil
+		},
+		List: func(ctx context.Context, req *arm.Request, parent arm.ID) (*arm.Page, error) {
+			page := &arm.Page{}
+			err := p.kernel.Store().View(ctx, func(tx store.Tx) error {
+				r, err := p.kernel.Load(ctx, tx, parent.Child(segment, "default"))
+				if err != nil {
+					return err
+				}
+				doc, err := p.kernel.Render(ctx, tx, r)
+				page.Value = append(page.Value, doc)
+				return err
+			})
+			return page, err
+		},
+	}
+}
+
+func supports(account *arm.Resource, title, endpoint string) error {
+	if account.Body.Has("properties.primaryEndpoints." + endpoint) {
+		return nil
+	}
+	return arm.BadRequest("FeatureNotSupportedForAccount", "%s is not supported for the account.", title)
+}
+
+func corsDefaults() arm.Doc {
+	return arm.Doc{"properties": map[string]any{"cors": map[string]any{"corsRules": []any{}}}}
+}
+
+func blobDefaults() arm.Doc {
+	d := corsDefaults()
+	d.Set("properties.deleteRetentionPolicy", map[string]any{"allowPermanentDelete": false, "enabled": false})
+	return d
+}
+
+// fileDefaults: a new account keeps deleted shares for seven days. No share can
+// be made yet, so there is nothing to keep.
+func fileDefaults() arm.Doc {
+	d := corsDefaults()
+	d.Set("properties.shareDeleteRetentionPolicy", map[string]any{"enabled": true, "days": 7})
+	d.Set("properties.protocolSettings", map[string]any{"smb": map[string]any{}})
+	return d
+}
+
+// managementPolicy has no policies: they are rules that Azure carries out every
+// day, so a PUT is refused until something here does.
+func (p *provider) managementPolicy() *arm.ResourceType {
+	return &arm.ResourceType{
+		Type:    AccountType + "/managementPolicies",
+		Methods: []string{http.MethodGet, http.MethodDelete},
+		Default: func(_ context.Context, _ store.Tx, id arm.ID) (*arm.Resource, error) {
+			return nil, arm.Errorf(http.StatusNotFound, "ManagementPolicyNotFound", "No ManagementPolicy found for account %s", id.Parent().Name())
+		},
+	}
+}

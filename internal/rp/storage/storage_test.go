@@ -1,0 +1,258 @@
+package storage_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/rp/resources"
+	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
+	"github.com/azimuth-ml/azimuth/internal/rp/storage"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// containers is a data plane that keeps only names and properties.
+type containers struct{ gone []string }
+
+const bucket = "test.container"
+
+func (c *containers) Container(_ context.Context, tx store.Tx, account, name string) (*storage.Container, error) {
+	b, err := tx.Get(bucket, account+"/"+name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &storage.Container{}
+	return out, json.Unmarshal(b, out)
+}
+
+func (c *containers) ListContainers(_ context.Context, tx store.Tx, account, after string, limit int) ([]storage.Container, error) {
+	var out []storage.Container
+	r := store.Range{Prefix: account + "/", Limit: limit}
+	if after != "" {
+		r.After = account + "/" + after
+	}
+	for e, err := range tx.Scan(bucket, r) {
+		if err != nil {
+			return nil, err
+		}
+		var v storage.Container
+		if err := json.Unmarshal(e.Value, &v); err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func (c *containers) PutContainer(_ context.Context, tx store.Tx, account string, v storage.Container) error {
+	v.ETag = `"0x1"`
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return tx.Put(bucket, account+"/"+v.Name, b)
+}
+
+func (c *containers) DeleteContainer(_ context.Context, tx store.Tx, account, name string) error {
+	return tx.Delete(bucket, account+"/"+name)
+}
+
+func (c *containers) DeleteAccount(_ context.Context, account string) error {
+	c.gone = append(c.gone, account)
+	return nil
+}
+
+const account = rptest.Group + "/providers/Microsoft.Storage/storageAccounts/stone"
+
+func newEnv(t *testing.T) (*rptest.Env, *containers) {
+	data := &containers{}
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), storage.Provider(storage.Deps{Containers: data}))
+	e.NewGroup()
+	return e, data
+}
+
+func body(props string) string {
+	return `{"kind":"StorageV2","location":"East US","sku":{"name":"standard_lrs"},"properties":{` + props + `}}`
+}
+
+func TestAccount(t *testing.T) {
+	e, data := newEnv(t)
+	r := e.Want(http.StatusOK, "PUT", account, body(``))
+	for field, want := range map[string]any{
+		"kind": "StorageV2", "sku.name": "Standard_LRS", "sku.tier": "Standard", "location": "eastus",
+		"properties.accessTier": "Hot", "properties.primaryLocation": "eastus", "properties.statusOfPrimary": "available",
+		"properties.primaryEndpoints.blob": "https://stone.blob.core.windows.net/",
+		"properties.primaryEndpoints.dfs":  "https://stone.dfs.core.windows.net/",
+		"properties.primaryEndpoints.file": "https://stone.file.core.windows.net/",
+		"properties.allowBlobPublicAccess": false, "properties.supportsHttpsTrafficOnly": true,
+		"properties.networkAcls.defaultAction": "Allow", "properties.encryption.keySource": "Microsoft.Storage",
+		"properties.encryption.services.blob.enabled": true, "properties.provisioningState": "Succeeded",
+		"properties.keyCreationTime.key1": "2026-06-01T12:00:00.0000000Z",
+	} {
+		if got := r.Body.Get(field); got != want {
+			t.Errorf("%s = %v, want %v", field, got, want)
+		}
+	}
+	keys := e.Want(http.StatusOK, "POST", account+"/listKeys?$expand=kerb", nil)
+	if len(keys.Body.List("keys")) != 2 || strings.Contains(r.Raw, keys.Body.List("keys")[0].(map[string]any)["value"].(string)) {
+		t.Errorf("keys: %s", keys.Raw)
+	}
+	again := e.Want(http.StatusOK, "PUT", account, body(`"accessTier":"Cool"`))
+	if again.Body.String("properties.accessTier") != "Cool" || again.Body.String("properties.creationTime") != r.Body.String("properties.creationTime") {
+		t.Errorf("update: %s", again.Raw)
+	}
+	if e.Want(http.StatusOK, "POST", account+"/listKeys", nil).Raw != keys.Raw {
+		t.Error("an update changed the keys")
+	}
+	p := e.Want(http.StatusOK, "PATCH", account, `{"properties":{"allowSharedKeyAccess":false},"tags":{"a":"b"}}`)
+	if p.Body.Bool("properties.allowSharedKeyAccess", true) || p.Body.String("properties.accessTier") != "Cool" || p.Body.String("tags.a") != "b" {
+		t.Errorf("patch: %s", p.Raw)
+	}
+	next := e.Want(http.StatusOK, "POST", account+"/regenerateKey", `{"keyName":"KEY2"}`)
+	value := func(r *rptest.Result, i int) any { return r.Body.List("keys")[i].(map[string]any)["value"] }
+	if value(next, 0) != value(keys, 0) || value(next, 1) == value(keys, 1) {
+		t.Error("regenerateKey changed the wrong key")
+	}
+	e.Refused(400, "InvalidRequestPropertyValue", "key3", "POST", account+"/regenerateKey", `{"keyName":"key3"}`)
+
+	err := e.Store.View(t.Context(), func(tx store.Tx) error {
+		acc, err := storage.Account(tx, e.Kernel.Resources(), "stone")
+		if err != nil {
+			return err
+		}
+		k, err := storage.Keys(acc)
+		if err != nil || len(k[0]) != 64 || len(k[1]) != 64 || !storage.Reachable(acc) {
+			t.Errorf("keys %v, %v", k, err)
+		}
+		_, err = storage.Account(tx, e.Kernel.Resources(), "none")
+		if !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("no account: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Want(http.StatusOK, "DELETE", account, nil)
+	e.Want(http.StatusNoContent, "DELETE", account, nil)
+	if len(data.gone) != 1 {
+		t.Errorf("data of %v was deleted", data.gone)
+	}
+}
+
+func TestAccountRefusals(t *testing.T) {
+	e, _ := newEnv(t)
+	e.Want(http.StatusOK, "PUT", account, body(`"isHnsEnabled":true`))
+	e.Want(http.StatusCreated, "PUT", rptest.Sub+"/resourceGroups/rg2", `{"location":"eastus"}`)
+	at := func(name string) string { return rptest.Group + "/providers/Microsoft.Storage/storageAccounts/" + name }
+	for _, tc := range []struct {
+		path, body string
+		status     int
+		code, text string
+	}{
+		{at("Bad-Name"), body(``), 400, "AccountNameInvalid", "between 3 and 24 characters"},
+		{rptest.Sub + "/resourceGroups/rg2/providers/Microsoft.Storage/storageAccounts/stone", body(``), 409, "StorageAccountAlreadyTaken", "stone is already taken"},
+		{at("sttwo"), `{"location":"eastus","kind":"V9","sku":{"name":"Standard_LRS"}}`, 400, "InvalidRequestPropertyValue", "V9"},
+		{at("sttwo"), `{"location":"eastus","kind":"FileStorage","sku":{"name":"Standard_LRS"}}`, 400, "InvalidRequestPropertyValue", "Standard_LRS"},
+		{at("sttwo"), `{"location":"eastus","kind":"BlobStorage","sku":{"name":"Standard_LRS"}}`, 400, "AccessTierRequired", ""},
+		{at("sttwo"), body(`"minimumTlsVersion":"TLS9"`), 400, "InvalidRequestPropertyValue", "TLS9"},
+		{at("sttwo"), body(`"isSftpEnabled":true`), 501, "NotImplementedByAzimuth", "isSftpEnabled"},
+		{at("sttwo"), body(`"encryption":{"keySource":"Microsoft.Keyvault"}`), 501, "NotImplementedByAzimuth", "keySource"},
+		{account, body(`"isHnsEnabled":false`), 409, "PropertyChangeNotAllowed", "isHnsEnabled"},
+		{account, `{"location":"eastus","kind":"Storage","sku":{"name":"Standard_LRS"}}`, 400, "InvalidAccountKindChange", ""},
+		{account, `{"location":"eastus","sku":{"name":"Premium_LRS"}}`, 400, "InvalidAccountTypeChange", ""},
+		{account, `{"location":"westus"}`, 409, "InvalidResourceLocation", "already exists in location"},
+	} {
+		e.Refused(tc.status, tc.code, tc.text, "PUT", tc.path, tc.body)
+	}
+	check := rptest.Sub + "/providers/Microsoft.Storage/checkNameAvailability"
+	for name, want := range map[string]string{"stone": "AlreadyExists", "x": "AccountNameInvalid", "stfree": ""} {
+		r := e.Want(http.StatusOK, "POST", check, `{"name":"`+name+`","type":"Microsoft.Storage/storageAccounts"}`)
+		if r.Body.String("reason") != want || r.Body.Bool("nameAvailable", false) != (want == "") {
+			t.Errorf("checkNameAvailability(%s): %s", name, r.Raw)
+		}
+	}
+}
+
+func TestServices(t *testing.T) {
+	e, _ := newEnv(t)
+	e.Want(http.StatusOK, "PUT", account, body(``))
+	for _, s := range []string{"blobServices", "fileServices", "queueServices", "tableServices"} {
+		r := e.Want(http.StatusOK, "GET", account+"/"+s+"/default", nil)
+		if !r.Body.Has("properties.cors") || r.Body.String("name") != "default" || r.Body.String("type") != "Microsoft.Storage/storageAccounts/"+s {
+			t.Errorf("%s: %s", s, r.Raw)
+		}
+		e.Want(http.StatusOK, "PUT", account+"/"+s+"/default", `{"properties":{}}`)
+		e.Want(http.StatusNotFound, "GET", account+"/"+s+"/other", nil)
+		e.Want(http.StatusNotFound, "GET", strings.Replace(account, "stone", "none", 1)+"/"+s+"/default", nil)
+		if r := e.Want(http.StatusOK, "GET", account+"/"+s, nil); len(r.Names()) != 1 {
+			t.Errorf("list: %s", r.Raw)
+		}
+	}
+	e.Refused(501, "NotImplementedByAzimuth", "isVersioningEnabled", "PUT", account+"/blobServices/default", `{"properties":{"isVersioningEnabled":true}}`)
+	e.Refused(404, "ManagementPolicyNotFound", "stone", "GET", account+"/managementPolicies/default", nil)
+	e.Refused(501, "NotImplementedByAzimuth", "PUT", "PUT", account+"/managementPolicies/default", `{"properties":{}}`)
+	files := strings.Replace(account, "stone", "stfiles", 1)
+	e.Want(http.StatusOK, "PUT", files, `{"location":"eastus","kind":"FileStorage","sku":{"name":"Premium_LRS"}}`)
+	e.Refused(400, "FeatureNotSupportedForAccount", "Blob is not supported", "GET", files+"/blobServices/default", nil)
+}
+
+func TestContainers(t *testing.T) {
+	e, data := newEnv(t)
+	e.Want(http.StatusOK, "PUT", account, body(``))
+	at := account + "/blobServices/default/containers"
+	e.Refused(404, "ContainerNotFound", "", "GET", at+"/one", nil)
+	r := e.Want(http.StatusCreated, "PUT", at+"/one", `{"properties":{"metadata":{"a":"b"}}}`)
+	if r.Body.String("properties.publicAccess") != "None" || r.Body.String("etag") == "" || r.Body.String("properties.metadata.a") != "b" ||
+		!strings.HasSuffix(r.Body.String("id"), "/blobServices/default/containers/one") {
+		t.Errorf("container: %s", r.Raw)
+	}
+	e.Want(http.StatusOK, "PUT", at+"/one", `{"properties":{}}`)
+	if r := e.Want(http.StatusOK, "PATCH", at+"/one", `{"properties":{"metadata":{"c":"d"}}}`); r.Body.String("properties.metadata.c") != "d" {
+		t.Errorf("patched: %s", r.Raw)
+	}
+	e.Refused(409, "PublicAccessNotPermitted", "", "PUT", at+"/two", `{"properties":{"publicAccess":"Blob"}}`)
+	e.Refused(400, "InvalidResourceName", "", "PUT", at+"/a--b", `{}`)
+	// what the data plane makes is there, and what it deletes is gone
+	uid := ""
+	err := e.Store.Update(t.Context(), func(tx store.Tx) error {
+		acc, err := storage.Account(tx, e.Kernel.Resources(), "stone")
+		if err != nil {
+			return err
+		}
+		uid = acc.UID
+		return data.PutContainer(t.Context(), tx, uid, storage.Container{Name: "two", PublicAccess: "None"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	path := at + "?$maxpagesize=1"
+	for path != "" {
+		r := e.Want(http.StatusOK, "GET", path, nil)
+		got = append(got, r.Names()...)
+		path = r.Body.String("nextLink")
+	}
+	if !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("list = %v", got)
+	}
+	e.Want(http.StatusOK, "DELETE", at+"/two", nil)
+	e.Want(http.StatusNoContent, "DELETE", at+"/two", nil)
+	e.Want(http.StatusNotFound, "GET", at+"/two", nil)
+	if err := e.Store.View(t.Context(), func(tx store.Tx) error {
+		if there, err := e.Kernel.Resources().Exists(tx, arm.Key(at+"/one")); err != nil || there {
+			t.Errorf("the kernel stores a container: %v, %v", there, err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
