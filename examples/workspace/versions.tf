@@ -2,7 +2,9 @@
 #
 # It is written for azurerm 3.x, 4.x and 5.x alike: it uses only arguments that
 # all of them have and sets every argument whose default they disagree on. One
-# argument has no common name; it is alone in azurerm_override.tf.
+# argument, that of key_vault.tf, has no name in common: for 3.x first run
+#
+#   cp azurerm-3.x/*.tf .
 
 terraform {
   required_version = ">= 1.3"

@@ -1,18 +1,3 @@
-resource "azurerm_key_vault" "ml" {
-  name                = "kv-ml-${local.short}-${var.suffix}"
-  location            = azurerm_resource_group.ml.location
-  resource_group_name = azurerm_resource_group.ml.name
-  tenant_id           = data.azurerm_client_config.current.tenant_id
-  sku_name            = "standard"
-
-  purge_protection_enabled   = var.purge_protection
-  soft_delete_retention_days = var.soft_delete_days
-
-  # Roles, not access policies, say who may read secrets: azurerm_override.tf.
-
-  tags = local.tags
-}
-
 resource "azurerm_log_analytics_workspace" "ml" {
   name                = "log-ml-${var.environment}-${var.suffix}"
   location            = azurerm_resource_group.ml.location
