@@ -400,3 +400,12 @@ func readError(status int, doc map[string]any) *azureError {
 	}
 	return e
 }
+
+// statusOf is the HTTP status of an Azure error, or 0.
+func statusOf(err error) int {
+	var e *azureError
+	if errors.As(err, &e) {
+		return e.Status
+	}
+	return 0
+}

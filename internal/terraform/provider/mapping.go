@@ -163,7 +163,10 @@ func (c codec) encodeBlock(f field, a *attribute, elems []any, doc map[string]an
 		return
 	}
 	if len(elems) == 0 {
-		if f.always || c.explicit && f.path != "" {
+		switch {
+		case f.path == "" && c.explicit:
+			c.encode(f.fields, a.Attributes, nil, doc)
+		case f.always || c.explicit && f.path != "":
 			setPath(doc, f.path, cloneValue(f.empty))
 		}
 		return
@@ -296,6 +299,29 @@ func mergeDocument(base, patch map[string]any) map[string]any {
 		}
 	}
 	return base
+}
+
+// diffDocument is the merge patch that makes after of before. Only the outermost
+// objects are compared inside; what is within properties is sent whole.
+func diffDocument(before, after map[string]any) map[string]any {
+	patch := map[string]any{}
+	for k, v := range after {
+		if k == "properties" {
+			if p := diffDocument(asObject(before[k]), asObject(v)); len(p) > 0 {
+				patch[k] = p
+			}
+			continue
+		}
+		if !equalValues(before[k], v) {
+			patch[k] = v
+		}
+	}
+	for k := range before {
+		if _, ok := after[k]; !ok {
+			patch[k] = nil
+		}
+	}
+	return patch
 }
 
 // mappedAttributes are the argument names that fields cover.

@@ -28,7 +28,7 @@ func planAttribute(a *attribute, exists bool, prior, config any) any {
 	case isUnknown(config):
 		return unknown
 	case a.nested():
-		return planNested(a, exists, prior, asList(config))
+		return planNested(a, exists, prior, config)
 	case config == nil:
 		return planAbsent(a, exists, prior)
 	}
@@ -59,9 +59,12 @@ func planAbsent(a *attribute, exists bool, prior any) any {
 }
 
 // planNested plans a block, or an attribute that holds objects.
-func planNested(a *attribute, exists bool, prior any, config []any) any {
+func planNested(a *attribute, exists bool, prior, configured any) any {
+	config := asList(configured)
 	if len(config) == 0 {
-		if a.Computed {
+		// An attribute that is set to [] is configured; a block that is not
+		// there is not.
+		if a.Computed && (a.Block || configured == nil) {
 			if exists {
 				return prior
 			}
@@ -70,7 +73,7 @@ func planNested(a *attribute, exists bool, prior any, config []any) any {
 		if exists && isZero(prior) {
 			return prior
 		}
-		if a.Block {
+		if a.Block || configured != nil {
 			return []any{}
 		}
 		return nil

@@ -62,7 +62,7 @@ const (
 	updateNone updateMethod = iota
 	// updatePut reads the document, changes it and puts it back.
 	updatePut
-	// updatePatch sends what the mapping covers with PATCH.
+	// updatePatch sends what changes with PATCH.
 	updatePatch
 )
 
@@ -144,6 +144,8 @@ func (o *operation) create() (map[string]any, error) {
 	}
 	if o.typ.store != nil {
 		if err := o.typ.store.create(o); err != nil {
+			var accepted *acceptedError
+			o.created = o.created || errors.As(err, &accepted)
 			return nil, fmt.Errorf("creating %q: %w", o.id, err)
 		}
 		o.created = true
@@ -201,8 +203,8 @@ func (o *operation) readBack() (map[string]any, error) {
 	return state, nil
 }
 
-// change updates the resource and returns its state.
-func (o *operation) change() (map[string]any, error) {
+// modify updates the resource and returns its state.
+func (o *operation) modify() (map[string]any, error) {
 	if o.typ.store != nil {
 		if err := o.typ.store.update(o); err != nil {
 			return nil, fmt.Errorf("updating %q: %w", o.id, err)
@@ -210,7 +212,7 @@ func (o *operation) change() (map[string]any, error) {
 		return o.readBack()
 	}
 	doc := map[string]any{}
-	o.codec(true).encode(o.typ.fields, o.kind.Attributes, o.planned, doc)
+	o.codec(o.typ.update == updatePut).encode(o.typ.fields, o.kind.Attributes, o.planned, doc)
 	if o.typ.encode != nil {
 		if err := o.typ.encode(o, doc); err != nil {
 			return nil, err
@@ -219,7 +221,11 @@ func (o *operation) change() (map[string]any, error) {
 	var err error
 	switch o.typ.update {
 	case updatePatch:
-		err = o.patch(o.ctx, o.path(), o.version(), doc)
+		before := map[string]any{}
+		o.codec(false).encode(o.typ.fields, o.kind.Attributes, o.prior, before)
+		if patch := diffDocument(before, doc); len(patch) > 0 {
+			err = o.patch(o.ctx, o.path(), o.version(), patch)
+		}
 	case updatePut:
 		var existing map[string]any
 		if existing, err = o.get(o.ctx, o.id, o.version()); err == nil {
@@ -254,7 +260,7 @@ func (o *operation) read(before map[string]any) (map[string]any, error) {
 			return nil, nil
 		}
 		maps.Copy(state, read)
-		return reconcile(o.kind.Attributes, before, state), nil
+		return emptyBlocks(o.kind.Attributes, reconcile(o.kind.Attributes, before, state)), nil
 	}
 	doc, err := o.get(o.ctx, o.id, o.version())
 	if isNotFound(err) {
@@ -289,7 +295,25 @@ func (o *operation) read(before map[string]any) (map[string]any, error) {
 			return nil, err
 		}
 	}
-	return reconcile(o.kind.Attributes, before, state), nil
+	return emptyBlocks(o.kind.Attributes, reconcile(o.kind.Attributes, before, state)), nil
+}
+
+// emptyBlocks makes blocks that nothing was said of empty, as Terraform has them.
+func emptyBlocks(as attributes, state map[string]any) map[string]any {
+	for name, a := range as {
+		if !a.nested() || !a.Block {
+			continue
+		}
+		if state[name] == nil {
+			state[name] = []any{}
+		}
+		for _, e := range asList(state[name]) {
+			if o := asObject(e); o != nil {
+				emptyBlocks(a.Attributes, o)
+			}
+		}
+	}
+	return state
 }
 
 // destroy deletes the resource. One that is gone already is no error.

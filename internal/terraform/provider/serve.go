@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov5"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov5/tf5server"
+	"github.com/hashicorp/terraform-plugin-log/tfsdklog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/stats"
 )
@@ -126,6 +127,9 @@ type connections struct {
 
 // TagConn implements stats.Handler.
 func (c *connections) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
+	// Without a sink the protocol library writes every message to the standard
+	// error stream. This one obeys TF_LOG, and is the only one there is.
+	ctx = tfsdklog.ContextWithTestLogging(ctx, "azurerm")
 	return context.WithValue(ctx, connectionKey{}, connection(c.last.Add(1)))
 }
 

@@ -223,7 +223,7 @@ func (o *operation) apply(verb string) (map[string]any, error) {
 		}
 		return nil, nil
 	case "update":
-		state, err := o.change()
+		state, err := o.modify()
 		if err != nil {
 			return o.prior, err
 		}

@@ -94,6 +94,8 @@ type check struct {
 	// for the argument and %q for the value.
 	Rule string `json:"rule"`
 	Text string `json:"text"`
+	// Any are checks of which one has to hold.
+	Any []check `json:"any"`
 }
 
 // loadTable reads the schema table of an azurerm major version: 3, 4 or 5.

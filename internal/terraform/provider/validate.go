@@ -171,6 +171,18 @@ func (c *checker) lookup(key string) any {
 
 // test checks one value.
 func (c *checker) test(k *check, typ string, v any, key string, path *tftypes.AttributePath) {
+	if len(k.Any) > 0 {
+		tries := &checker{major: c.major, config: c.config}
+		for i := range k.Any {
+			before := len(tries.diags)
+			tries.test(&k.Any[i], typ, v, key, path)
+			if len(tries.diags) == before {
+				return
+			}
+		}
+		c.diags = append(c.diags, tries.diags...)
+		return
+	}
 	if len(k.Enum) > 0 && !slices.Contains(k.Enum, v) {
 		c.refuse(path, fmt.Sprintf("expected %s to be one of %s, got %s", key, enumText(k.Enum), plain(v)), "")
 		return

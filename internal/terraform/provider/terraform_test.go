@@ -1,0 +1,176 @@
+package provider
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"text/template"
+)
+
+// workdir is a directory in which terraform runs against a served provider.
+type workdir struct {
+	t        *testing.T
+	dir      string
+	reattach string
+}
+
+// newWorkdir serves a provider. It skips the test where there is no terraform.
+func newWorkdir(t *testing.T, cfg Config) *workdir {
+	t.Helper()
+	if _, err := exec.LookPath("terraform"); err != nil {
+		t.Skip("terraform is not installed")
+	}
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := p.Serve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	reattach, err := s.Reattach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &workdir{t: t, dir: t.TempDir(), reattach: reattach}
+}
+
+// run runs terraform and returns its exit status and output.
+func (w *workdir) run(args ...string) (int, string) {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), "terraform", append(args, "-no-color")...)
+	cmd.Dir = w.dir
+	cmd.Env = append(os.Environ(), EnvReattach+"="+w.reattach, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "TF_CLI_CONFIG_FILE=/dev/null")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if err != nil && cmd.ProcessState == nil {
+		w.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+func (w *workdir) must(args ...string) string {
+	w.t.Helper()
+	code, out := w.run(args...)
+	if code != 0 {
+		w.t.Fatalf("terraform %s: exit status %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// noChanges checks that a plan is empty.
+func (w *workdir) noChanges(args ...string) {
+	w.t.Helper()
+	code, out := w.run(append([]string{"plan", "-detailed-exitcode"}, args...)...)
+	if code != 0 {
+		w.t.Fatalf("the plan is not empty (exit status %d)\n%s", code, out)
+	}
+}
+
+func (w *workdir) write(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// stack writes the test stack for a major version.
+func (w *workdir) stack(major int) {
+	w.t.Helper()
+	tmpl, err := template.ParseFiles("testdata/stack.tf.tmpl")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var b bytes.Buffer
+	constraint := map[int]string{3: "~> 3.80", 4: "~> 4.0", 5: ">= 5.0"}[major]
+	if err := tmpl.Execute(&b, map[string]any{"Major": major, "Constraint": constraint}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.write("main.tf", b.String())
+}
+
+// resources lists the addresses and IDs of the state.
+func (w *workdir) resources() map[string]string {
+	w.t.Helper()
+	var state struct {
+		Values struct {
+			RootModule struct {
+				Resources []struct {
+					Address string
+					Mode    string
+					Values  map[string]any
+				}
+			} `json:"root_module"`
+		}
+	}
+	cmd := exec.CommandContext(w.t.Context(), "terraform", "show", "-json")
+	cmd.Dir = w.dir
+	cmd.Env = append(os.Environ(), EnvReattach+"="+w.reattach)
+	raw, err := cmd.Output()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &state); err != nil {
+		w.t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, r := range state.Values.RootModule.Resources {
+		if r.Mode == "managed" {
+			out[r.Address] = asString(r.Values["id"])
+		}
+	}
+	return out
+}
+
+// TestStack applies a whole environment with the real terraform, finds no drift,
+// imports all of it into an empty state, and destroys it.
+func TestStack(t *testing.T) {
+	for _, major := range []int{3, 4, 5} {
+		t.Run(fmt.Sprintf("%d.x", major), func(t *testing.T) {
+			azure := newFakeAzure(t)
+			w := newWorkdir(t, azure.config(major))
+			w.stack(major)
+			w.must("apply", "-auto-approve")
+			w.noChanges()
+			ids := w.resources()
+			if len(ids) != 21 {
+				t.Errorf("%d resources were made, want 21: %v", len(ids), ids)
+			}
+
+			var imports strings.Builder
+			for address, id := range ids {
+				fmt.Fprintf(&imports, "import {\n  to = %s\n  id = %q\n}\n", address, id)
+			}
+			if err := os.Remove(filepath.Join(w.dir, "terraform.tfstate")); err != nil {
+				t.Fatal(err)
+			}
+			w.write("imports.tf", imports.String())
+			out := w.must("apply", "-auto-approve")
+			t.Log(lastLines(out, 12))
+			if err := os.Remove(filepath.Join(w.dir, "imports.tf")); err != nil {
+				t.Fatal(err)
+			}
+			w.noChanges()
+
+			w.must("destroy", "-auto-approve")
+			if n := len(azure.docs); n != 1 {
+				t.Errorf("%d documents are left after destroy, want the subscription alone: %v", n, azure.docs)
+			}
+			if len(azure.data) != 0 {
+				t.Errorf("data is left after destroy: %v", azure.data)
+			}
+		})
+	}
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
