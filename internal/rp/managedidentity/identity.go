@@ -1,0 +1,49 @@
+// Package managedidentity is the resource provider Microsoft.ManagedIdentity:
+// user-assigned identities.
+package managedidentity
+
+import (
+	"context"
+	"regexp"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+const (
+	namespace = "Microsoft.ManagedIdentity"
+
+	// IdentityType is the type of user-assigned identities.
+	IdentityType = namespace + "/userAssignedIdentities"
+)
+
+// Directory makes and removes the principals of identities. arm.Identities is
+// such a directory.
+type Directory interface {
+	CreateIdentity(tx store.Tx, resourceID, name string) (arm.Identity, error)
+	DeleteIdentity(tx store.Tx, resourceID string) error
+}
+
+// Provider returns the descriptors of the namespace.
+func Provider(dir Directory) *arm.Provider {
+	return &arm.Provider{Namespace: namespace, Types: []*arm.ResourceType{{
+		Type:                IdentityType,
+		Tracked:             true,
+		NoProvisioningState: true,
+		Name: arm.NameRule{
+			Pattern: regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$`),
+			Text:    "An identity has 3 to 128 letters, digits, - and _, and begins with a letter or digit.",
+		},
+		Put: func(_ context.Context, p *arm.Put) error {
+			id, err := dir.CreateIdentity(p.Tx, p.Resource.ID, p.ID.Name())
+			if err != nil {
+				return err
+			}
+			p.Resource.Body["properties"] = map[string]any{
+				"principalId": id.PrincipalID, "clientId": id.ClientID, "tenantId": id.TenantID,
+			}
+			return nil
+		},
+		Delete: func(_ context.Context, d *arm.Delete) error { return dir.DeleteIdentity(d.Tx, d.Resource.ID) },
+	}}}
+}
