@@ -8,6 +8,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -158,16 +160,18 @@ func TestTrainLogsToMLflow(t *testing.T) {
 	const workspace = "/mlflow/v1.0/subscriptions/s/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ws"
 	s := newTracker(workspace)
 	s.away = 2 // as when the server restarts
-	// Azure's azureml:// always means https, so this also proves that the
-	// certificate authority of the environment is used.
+	// As in a job: a host of Azure's (the test certificate is for example.com)
+	// behind the proxy and the certificate authority of the environment.
 	srv := httptest.NewTLSServer(s)
 	defer srv.Close()
+	proxy := httptest.NewServer(&connectProxy{target: srv.Listener.Addr().String()})
+	defer proxy.Close()
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca.pem")
 	writeCertificate(t, ca, srv)
 
 	out := run(t, train(t, dir, []string{
-		"MLFLOW_TRACKING_URI=azureml://" + srv.Listener.Addr().String() + workspace,
+		"MLFLOW_TRACKING_URI=azureml://example.com" + workspace, "HTTPS_PROXY=" + proxy.URL,
 		"MLFLOW_TRACKING_TOKEN=secret", "MLFLOW_RUN_ID=run-1", "SSL_CERT_FILE=" + ca,
 	}, "--epochs", "3", "--data", someDigits(t)))
 
@@ -208,6 +212,38 @@ func TestTrainLogsToMLflow(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// connectProxy tunnels example.com:443 to target and nothing else.
+type connectProxy struct{ target string }
+
+func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodConnect || r.Host != "example.com:443" {
+		http.Error(w, "not here", http.StatusForbidden)
+		return
+	}
+	out, err := net.Dial("tcp", p.target)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer out.Close()
+	in, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer in.Close()
+	if _, err := io.WriteString(in, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return
+	}
+	done := make(chan struct{}, 2)
+	relay := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from) // either end may go first
+		done <- struct{}{}
+	}
+	go relay(out, in)
+	go relay(in, out)
+	<-done
 }
 
 func writeCertificate(t *testing.T, path string, srv *httptest.Server) {

@@ -30,6 +30,9 @@ func (n names) answer(what, id string) (string, error) {
 }
 
 func (n names) CodeID(_ context.Context, c Code) (string, error) {
+	if c.Asset != nil {
+		return n.answer("code", c.Asset.String())
+	}
 	return n.answer("code", c.Local+c.URL)
 }
 
