@@ -14,6 +14,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +73,7 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, info connInfo,
 		relayError(w, http.StatusForbidden, fmt.Sprintf("clients of other machines may not reach %s through this proxy", name))
 		return
 	}
-	up, err := g.dialThrough(r.Context(), r.Host)
+	up, err := g.dialThrough(r.Context(), r.Host, r.Header.Values("Via"))
 	if err != nil {
 		g.log.Debug("CONNECT", keyHost, r.Host, keyError, err)
 		relayError(w, http.StatusBadGateway, err.Error())
@@ -149,7 +150,8 @@ func (g *Gateway) looped(r *http.Request) bool {
 }
 
 // dialThrough connects to addr, by way of the upstream proxy if there is one.
-func (g *Gateway) dialThrough(ctx context.Context, addr string) (net.Conn, error) {
+// via is where the request has been, by which a loop is known.
+func (g *Gateway) dialThrough(ctx context.Context, addr string, via []string) (net.Conn, error) {
 	up, err := g.upstream(ctx, &url.URL{Scheme: "https", Host: addr})
 	if err != nil {
 		return nil, err
@@ -161,14 +163,14 @@ func (g *Gateway) dialThrough(ctx context.Context, addr string) (net.Conn, error
 		}
 		return c, nil
 	}
-	c, err := g.dialProxy(ctx, up, addr)
+	c, err := g.dialProxy(ctx, up, addr, append(slices.Clone(via), "1.1 "+g.via))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s through the proxy %s: %w", addr, up.Redacted(), err)
 	}
 	return c, nil
 }
 
-func (g *Gateway) dialProxy(ctx context.Context, up *url.URL, addr string) (net.Conn, error) {
+func (g *Gateway) dialProxy(ctx context.Context, up *url.URL, addr string, via []string) (net.Conn, error) {
 	port := up.Port()
 	if port == "" {
 		defaults := map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
@@ -184,7 +186,7 @@ func (g *Gateway) dialProxy(ctx context.Context, up *url.URL, addr string) (net.
 		c.Close()
 		return nil, err
 	}
-	out, err := proxyHandshake(ctx, c, up, addr, g.via)
+	out, err := proxyHandshake(ctx, c, up, addr, via)
 	if err == nil && !stop() {
 		err = ctx.Err()
 	}
@@ -198,7 +200,7 @@ func (g *Gateway) dialProxy(ctx context.Context, up *url.URL, addr string) (net.
 	return out, nil
 }
 
-func proxyHandshake(ctx context.Context, c net.Conn, up *url.URL, addr, via string) (net.Conn, error) {
+func proxyHandshake(ctx context.Context, c net.Conn, up *url.URL, addr string, via []string) (net.Conn, error) {
 	switch up.Scheme {
 	case "socks5", "socks5h":
 		return c, socksHandshake(ctx, c, up, addr)
@@ -213,7 +215,7 @@ func proxyHandshake(ctx context.Context, c net.Conn, up *url.URL, addr, via stri
 		return nil, fmt.Errorf("a proxy of scheme %q is not supported", up.Scheme)
 	}
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{}}
-	req.Header.Set("Via", "1.1 "+via)
+	req.Header["Via"] = via
 	if up.User != nil {
 		password, _ := up.User.Password()
 		req.Header.Set("Proxy-Authorization",

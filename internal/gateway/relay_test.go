@@ -255,7 +255,7 @@ func TestLoop(t *testing.T) {
 	a.Store(&url.URL{Scheme: "http", Host: one.addr})
 	b.Store(&url.URL{Scheme: "http", Host: two.addr})
 	_, _, resp := openTunnel(t, one.addr, "example.com:443")
-	if resp.StatusCode != 502 || !strings.Contains(resp.Header.Get("X-Azimuth-Error"), "502") {
+	if resp.StatusCode != 502 { // the other one's answer: 502, for the 508 that it got from this one
 		t.Error(resp.Status, resp.Header)
 	}
 	if status, body, _ := get(t, one.client(t, false, nil), "http://example.com/"); status != http.StatusLoopDetected {
