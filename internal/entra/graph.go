@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -162,7 +163,7 @@ func wantsType(types []string, kind string) bool {
 func (d *Directory) graphServicePrincipals(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	for name := range q {
-		if name != "$filter" && name != "$top" && name != "$select" && name != "$count" {
+		if name != "$filter" && name != "$top" && name != "$select" {
 			return nil, notInGraph("the query parameter " + name)
 		}
 	}
@@ -181,6 +182,10 @@ func (d *Directory) graphServicePrincipals(r *http.Request) (any, error) {
 		}
 		doc := graphObject(p)
 		delete(doc, "@odata.type") // a list of one type does not say it
+		if selected := q.Get("$select"); selected != "" {
+			names := strings.Split(selected, ",")
+			maps.DeleteFunc(doc, func(name string, _ any) bool { return !slices.Contains(names, name) })
+		}
 		value = append(value, doc)
 		return nil
 	})

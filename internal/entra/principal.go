@@ -206,28 +206,45 @@ func (d *Directory) CreateUser(tx store.Tx, upn, displayName string) (*Principal
 	return d.public(p), nil
 }
 
+// Application says what CreateApplication makes.
+type Application struct {
+	DisplayName string
+	// GraphRoles are the roles it has on Microsoft Graph, such as
+	// GraphReadDirectory.
+	GraphRoles []string
+	// TokenVersion, 1 or 2, is that of the tokens it takes when it is their
+	// audience. Zero means 1.
+	TokenVersion int
+}
+
 // CreateApplication adds an application, its service principal and a first
-// secret, which cannot be read again. graphRoles are the roles it has on
-// Microsoft Graph, such as GraphReadDirectory.
-func (d *Directory) CreateApplication(tx store.Tx, displayName string, graphRoles ...string) (p *Principal, secret string, err error) {
+// secret, which cannot be read again.
+func (d *Directory) CreateApplication(tx store.Tx, a Application) (p *Principal, secret string, err error) {
 	now := d.cfg.Clock.Now()
 	secret = newSecret()
 	hashed, err := hashSecret(secret, now.Add(secretLifetime))
 	if err != nil {
 		return nil, "", err
 	}
-	app := &application{AppID: newID(), ObjectID: newID(), DisplayName: displayName, Secrets: []clientSecret{hashed}, Created: now}
+	app := &application{
+		AppID:        newID(),
+		ObjectID:     newID(),
+		DisplayName:  a.DisplayName,
+		Secrets:      []clientSecret{hashed},
+		TokenVersion: a.TokenVersion,
+		Created:      now,
+	}
 	sp := &principal{
 		ObjectID:    newID(),
 		Type:        TypeServicePrincipal,
 		Kind:        kindApplication,
 		AppID:       app.AppID,
-		DisplayName: displayName,
-		GraphRoles:  graphRoles,
+		DisplayName: a.DisplayName,
+		GraphRoles:  a.GraphRoles,
 		Created:     now,
 	}
 	if err := errors.Join(d.tables.applications.Put(tx, app), d.tables.principals.Put(tx, sp)); err != nil {
-		return nil, "", fmt.Errorf("create application %s: %w", displayName, err)
+		return nil, "", fmt.Errorf("create application %s: %w", a.DisplayName, err)
 	}
 	return d.public(sp), secret, nil
 }
