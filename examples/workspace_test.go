@@ -72,33 +72,41 @@ func TestWorkspaceProviderVersions(t *testing.T) {
 	}
 }
 
+// inStack prepares a terraform command in a copy of the stack, with azurerm's
+// schemas of a major version and no cloud behind them.
+func inStack(t *testing.T, major int, args ...string) *exec.Cmd {
+	t.Helper()
+	bin := tool(t)
+	p, err := provider.New(provider.Config{
+		Major: major, HTTPClient: http.DefaultClient,
+		Token:          func(context.Context, string) (string, error) { return "", errors.New("no cloud in this test") },
+		SubscriptionID: "00000000-0000-0000-0000-000000000001", TenantID: "00000000-0000-0000-0000-0000000000aa",
+		ClientID: "00000000-0000-0000-0000-0000000000bb", ObjectID: "00000000-0000-0000-0000-0000000000cc",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := p.Serve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	reattach, err := s.Reattach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), bin, args...)
+	cmd.Dir = stack(t, major)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir, provider.EnvReattach + "=" + reattach}
+	return cmd
+}
+
 // TestWorkspaceIsValid runs terraform validate against the schemas of every
 // major version of azurerm.
 func TestWorkspaceIsValid(t *testing.T) {
-	bin := tool(t)
 	for _, major := range []int{3, 4, 5} {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
-			p, err := provider.New(provider.Config{
-				Major: major, HTTPClient: http.DefaultClient,
-				Token:          func(context.Context, string) (string, error) { return "", errors.New("no cloud in this test") },
-				SubscriptionID: "00000000-0000-0000-0000-000000000001", TenantID: "00000000-0000-0000-0000-0000000000aa",
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := p.Serve(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			reattach, err := s.Reattach()
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.CommandContext(t.Context(), bin, "validate", "-json")
-			cmd.Dir = stack(t, major)
-			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir, provider.EnvReattach + "=" + reattach}
-			out, err := cmd.Output()
+			out, err := inStack(t, major, "validate", "-json").Output()
 			var result struct {
 				Valid       bool `json:"valid"`
 				Diagnostics []struct {
@@ -118,6 +126,31 @@ func TestWorkspaceIsValid(t *testing.T) {
 			}
 			if !result.Valid {
 				t.Error("not valid")
+			}
+		})
+	}
+}
+
+// TestWorkspacePlans makes the plan of every environment.
+func TestWorkspacePlans(t *testing.T) {
+	const user = "-var=data_scientist_object_id=00000000-0000-0000-0000-0000000000dd"
+	for _, c := range []struct {
+		major int
+		args  []string
+		want  string
+	}{
+		{5, nil, "Plan: 26 to add, 0 to change, 0 to destroy."},
+		{5, []string{"-var-file=dev.tfvars", user}, "Plan: 27 to add, 0 to change, 0 to destroy."},
+		{5, []string{"-var-file=staging.tfvars"}, "Plan: 27 to add, 0 to change, 0 to destroy."},
+		{5, []string{"-var-file=production.tfvars"}, "Plan: 27 to add, 0 to change, 0 to destroy."},
+		{4, []string{"-var-file=production.tfvars", user}, "Plan: 28 to add, 0 to change, 0 to destroy."},
+		{3, []string{"-var-file=production.tfvars", user}, "Plan: 28 to add, 0 to change, 0 to destroy."},
+	} {
+		t.Run(strings.Join(append([]string{strconv.Itoa(c.major)}, c.args...), " "), func(t *testing.T) {
+			cmd := inStack(t, c.major, append([]string{"plan", "-no-color", "-input=false"}, c.args...)...)
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), c.want) {
+				t.Errorf("%v, want %q\n%s", err, c.want, out)
 			}
 		})
 	}
