@@ -43,3 +43,16 @@ resource "azurerm_role_assignment" "cluster" {
   principal_id         = azurerm_machine_learning_compute_cluster.this[each.value.cluster].identity[0].principal_id
   principal_type       = "ServicePrincipal"
 }
+
+# Who applies this may look at the data, too. As on Azure, being Owner of the
+# subscription is not enough for that: `az storage blob list --auth-mode login`.
+resource "azurerm_role_assignment" "deployer" {
+  for_each = {
+    default = azurerm_storage_account.default.id
+    lake    = azurerm_storage_account.lake.id
+  }
+
+  scope                = each.value
+  role_definition_name = "Storage Blob Data Contributor"
+  principal_id         = data.azurerm_client_config.current.object_id
+}
