@@ -51,6 +51,11 @@ func (c *change) run() {
 	}
 	c.refuseUnmapped()
 	if c.prior != nil {
+		for name, a := range c.kind.Attributes {
+			if a.same(c.prior[name], c.planned[name]) {
+				c.planned[name] = c.prior[name]
+			}
+		}
 		c.replace = append(c.replace, replacements(c.kind.Attributes, c.prior, c.planned, tftypes.NewAttributePath())...)
 		if len(c.replace) == 0 && c.typ.update == updateNone && c.typ.store == nil && c.kind.HasUpdate {
 			c.refuseUpdate()

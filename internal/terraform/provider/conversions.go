@@ -1,9 +1,6 @@
 package provider
 
-import (
-	"strings"
-	"time"
-)
+import "strings"
 
 // These are the ways in which azurerm's arguments differ from the properties of
 // Azure's documents.
@@ -113,10 +110,9 @@ func region() field { return in("location", "location").as(location()) }
 func identity(none any) field {
 	f := block("identity", "identity",
 		in("type", "type").as(conversion{
-			send: func(v any) any { return strings.ReplaceAll(asString(v), ", ", ", ") },
 			read: func(v any) any { return identityType(asString(v)) },
 		}),
-		in("identity_ids", "userAssignedIdentities").as(conversion{
+		in("identity_ids", "userAssignedIdentities").sentAs(nil).as(conversion{
 			send: func(v any) any {
 				ids := stringList(v)
 				if len(ids) == 0 {
@@ -170,8 +166,4 @@ func identityType(t string) string {
 		return "UserAssigned"
 	}
 	return t
-}
-
-func parseTimeout(text string) (time.Duration, error) {
-	return time.ParseDuration(text)
 }

@@ -58,7 +58,7 @@ func (f *fakeAzure) config(major int) Config {
 	f.t.Cleanup(transport.CloseIdleConnections)
 	return Config{
 		Major: major, HTTPClient: &http.Client{Transport: transport},
-		Token:          func(_ context.Context, audience string) (string, error) { return "for " + audience, nil },
+		Token:          f.token,
 		SubscriptionID: testSubscription, TenantID: testTenant, ClientID: testClient, ObjectID: testObject,
 	}
 }
@@ -231,6 +231,8 @@ func (f *fakeAzure) special(w http.ResponseWriter, r *http.Request, key string) 
 		answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{"keyName": "key1", "value": "a2V5MQ=="}, map[string]any{"keyName": "key2", "value": "a2V5Mg=="}}})
 	case strings.HasSuffix(key, "/sharedkeys"):
 		answer(w, http.StatusOK, map[string]any{"primarySharedKey": "p", "secondarySharedKey": "s"})
+	case strings.HasSuffix(key, "/purge"):
+		w.WriteHeader(http.StatusOK)
 	case strings.HasSuffix(key, "/checknameavailability"):
 		answer(w, http.StatusOK, map[string]any{"nameAvailable": true})
 	case strings.HasSuffix(key, "/currentbillingfeatures") && r.Method == http.MethodGet && f.docs[key] == nil:
@@ -253,7 +255,8 @@ func fakeRoles() []map[string]any {
 			"properties": map[string]any{"roleName": name, "type": "BuiltInRole", "permissions": []any{map[string]any{"actions": []any{"*/read"}}}, "assignableScopes": []any{"/"}},
 		}
 	}
-	return []map[string]any{role("00482a5a-887f-4fb3-b363-3b7fe8e74483", "Key Vault Administrator"), role("7f951dda-4ed3-4680-a7ca-43fe172d538d", "AcrPull")}
+	return []map[string]any{role("00482a5a-887f-4fb3-b363-3b7fe8e74483", "Key Vault Administrator"), role("7f951dda-4ed3-4680-a7ca-43fe172d538d", "AcrPull"),
+		role("ba92f5b4-2d11-453d-a403-e96b0029c9fe", "Storage Blob Data Contributor"), role("8311e382-0749-4cb8-b61a-304f252e45ec", "AcrPush")}
 }
 
 // list answers lists of a group's resources and of a subscription's accounts.
@@ -395,4 +398,9 @@ func (f *fakeAzure) storage(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.Error(w, fmt.Sprint("no ", r.Method, " here"), http.StatusNotImplemented)
 	}
+}
+
+// token is a token source that says what the token is for.
+func (f *fakeAzure) token(_ context.Context, audience string) (string, error) {
+	return "for " + audience, nil
 }

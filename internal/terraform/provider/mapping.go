@@ -75,7 +75,8 @@ func (f field) as(c conversion) field { f.conv = c; return f }
 // a meaning.
 func (f field) only(majors ...int) field { f.majors = majors; return f }
 
-// sentAs sends v where nothing is configured, and sends empty values.
+// sentAs sends v, which may be null, where nothing is configured, and sends empty
+// values.
 func (f field) sentAs(v any) field { f.always, f.empty = true, v; return f }
 
 // orElse is the state where the document has no value.
@@ -128,8 +129,10 @@ func (c codec) encode(fields []field, as attributes, obj, doc map[string]any) {
 }
 
 func (c codec) encodeValue(f field, v any, doc map[string]any) {
-	if isZero(v) && !f.always {
-		if _, isBool := v.(bool); !isBool {
+	switch v.(type) {
+	case bool, float64:
+	default:
+		if isZero(v) && !f.always {
 			v = nil
 		}
 	}
@@ -139,7 +142,7 @@ func (c codec) encodeValue(f field, v any, doc map[string]any) {
 	if v == nil && f.always {
 		v = f.empty
 	}
-	if v == nil && !c.explicit {
+	if v == nil && !c.explicit && !f.always {
 		return
 	}
 	if v == nil && getPath(doc, f.path) != nil {

@@ -284,6 +284,8 @@ func reconcile(as attributes, state, read map[string]any) map[string]any {
 			out[name] = r
 		case a.Type == "object":
 			out[name] = s
+		case s == nil && a.Computed:
+			out[name] = r
 		case a.same(s, r):
 			out[name] = s
 		case a.nested() && a.Type == "list":

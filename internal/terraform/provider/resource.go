@@ -394,7 +394,7 @@ func (k *kind) timeout(operation string, states ...map[string]any) (time.Duratio
 	if text == "" {
 		return 30 * time.Minute, nil
 	}
-	d, err := parseTimeout(text)
+	d, err := time.ParseDuration(text)
 	if err != nil {
 		return 0, fmt.Errorf("timeouts.%s: %w", operation, err)
 	}

@@ -14,7 +14,7 @@ func machineLearningComputeInstance() *resourceType {
 		fields: []field{
 			tags(),
 			identity(noIdentity()),
-			ours("location"), // azurerm 3 keeps it, and neither sends nor reads it
+			ours("location"), // azurerm 3 keeps it, and does nothing with it
 			constant("properties.computeType", "ComputeInstance"),
 			in("description", "properties.description").sentAs(""),
 			in("local_auth_enabled", "properties.disableLocalAuth").as(inverted()),
@@ -54,6 +54,9 @@ func machineLearningComputeInstance() *resourceType {
 		decode: func(o *operation, doc, state map[string]any) error {
 			if o.major == 3 {
 				state["node_public_ip_enabled"] = getPath(doc, "properties.properties.connectivityEndpoints.publicIpAddress") != nil
+				if state["location"] == nil {
+					state["location"] = normalizeLocation(asString(doc["location"]))
+				}
 			}
 			return nil
 		},

@@ -129,18 +129,21 @@ func storageServiceNames() []string { return []string{"blob", "dfs", "file", "qu
 // storageEndpoints maps the addresses of an account; their hosts follow in
 // decodeStorageAccount.
 func storageEndpoints() []field {
-	var out_ []field
+	var fields []field
 	for _, place := range []string{"primary", "secondary"} {
 		for _, service := range storageServiceNames() {
 			path := "properties." + place + "Endpoints."
 			for infix, inner := range map[string]string{"": "", "internet_": "internetEndpoints.", "microsoft_": "microsoftEndpoints."} {
+				if infix == "internet_" && (service == "queue" || service == "table") {
+					continue // Azure has no internet routing for these
+				}
 				name := place + "_" + service + "_" + infix
-				out_ = append(out_, out(name+"endpoint", path+inner+service).orElse(""), ours(name+"host"))
+				fields = append(fields, out(name+"endpoint", path+inner+service).orElse(""), ours(name+"host"))
 			}
 		}
-		out_ = append(out_, ours(place+"_access_key", place+"_connection_string", place+"_blob_connection_string"))
+		fields = append(fields, ours(place+"_access_key", place+"_connection_string", place+"_blob_connection_string"))
 	}
-	return out_
+	return fields
 }
 
 func planStorageAccount(c *change) {
