@@ -253,6 +253,16 @@ func (k *Kernel) Resume(ctx context.Context) error {
 	})
 }
 
+// Accepted records an action that is over as a finished operation and answers
+// 202 with the links to it: clients of some actions know no other answer.
+func (k *Kernel) Accepted(tx store.Tx, req *Request) (*Response, error) {
+	op := &operation{ID: newUID(), Resource: req.ID.String(), Delete: true, Caller: req.Caller, Start: req.Now, End: req.Now, Done: true}
+	if err := k.putOperation(tx, op); err != nil {
+		return nil, err
+	}
+	return &Response{Status: http.StatusAccepted, Header: k.operationHeader(req, op.ID)}, nil
+}
+
 // operationStatus answers GET of an Azure-AsyncOperation URL.
 func (k *Kernel) operationStatus(ctx context.Context, req *Request, opID string, result bool) (*Response, error) {
 	var op *operation
