@@ -1,0 +1,175 @@
+// Package vault is the data plane of key vaults, at {vault}.vault.azure.net. It
+// answers the challenge that clients learn their authority from and serves the
+// certificate contacts; keys, secrets and certificates answer 501.
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// ErrNoVault is wrapped by Vaults.Vault when no vault has the name.
+var ErrNoVault = errors.New("vault: no such vault")
+
+// ErrBadToken is wrapped by Access.Authorize when the bearer token does not
+// authenticate anyone. Its text is told to the client.
+var ErrBadToken = errors.New("the bearer token was not accepted")
+
+// Vault is a vault as far as its data plane needs to know it.
+type Vault struct {
+	// Name is the global name, ID the ARM resource ID, Location its region.
+	Name, ID, Location string
+	// UID names this instance of the vault.
+	UID string
+	// RBAC decides by role assignments; otherwise Policies decide.
+	RBAC     bool
+	Policies []Policy
+	// PublicNetwork tells whether the caller's network may reach the vault.
+	PublicNetwork bool
+}
+
+// Policy is an access policy.
+type Policy struct {
+	ObjectID string
+	// Certificates are the permissions on certificates, lower case.
+	Certificates []string
+}
+
+// Principal is who calls.
+type Principal struct{ ObjectID, AppID, TenantID string }
+
+// Vaults looks vaults up.
+type Vaults interface {
+	// Vault returns the vault with the global name, or an error that wraps
+	// ErrNoVault.
+	Vault(ctx context.Context, name string) (*Vault, error)
+}
+
+// Access decides about callers.
+type Access interface {
+	// Authorize verifies the bearer token of r for the audience
+	// https://vault.azure.net. A token that is not good is an error that wraps
+	// ErrBadToken.
+	Authorize(ctx context.Context, r *http.Request) (Principal, error)
+	// Allowed reports whether the principal may do a data action at the scope.
+	Allowed(ctx context.Context, principalID, action string, scope string) (bool, error)
+}
+
+// Config is what a Service needs. All fields are required.
+type Config struct {
+	Store    store.Store
+	Vaults   Vaults
+	Access   Access
+	TenantID string
+	Log      *slog.Logger
+}
+
+// Service serves all vaults as an http.Handler.
+type Service struct{ cfg Config }
+
+// New returns a Service.
+func New(cfg Config) *Service { return &Service{cfg} }
+
+const (
+	suffix  = ".vault.azure.net"
+	maxBody = 1 << 20
+)
+
+// ServeHTTP implements http.Handler.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := s.serve(w, r)
+	if err != nil {
+		s.writeError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(http.StatusOK)
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		s.cfg.Log.Debug("write vault answer", "error", err)
+	}
+}
+
+func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
+	host, _, _ := strings.Cut(strings.ToLower(r.Host), ":")
+	name := strings.TrimSuffix(host, suffix)
+	v, err := s.cfg.Vaults.Vault(r.Context(), name)
+	if errors.Is(err, ErrNoVault) {
+		// Azure has no address for the name; a proxy can only say so
+		return nil, failure(http.StatusNotFound, "VaultNotFound", "There is no vault '"+name+"'.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.Header.Get("Authorization") == "" {
+		s.challenge(w)
+		return nil, failure(http.StatusUnauthorized, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.")
+	}
+	who, err := s.cfg.Access.Authorize(r.Context(), r)
+	if errors.Is(err, ErrBadToken) {
+		s.challenge(w)
+		return nil, failure(http.StatusUnauthorized, "Unauthorized", err.Error())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !v.PublicNetwork {
+		e := failure(http.StatusForbidden, "Forbidden", "Public network access is disabled and request is not from a trusted service nor via an approved private link.")
+		e.Inner = "ForbiddenByConnection"
+		return nil, e
+	}
+	path := strings.Trim(r.URL.Path, "/")
+	if path == "" {
+		return nil, failure(http.StatusNotFound, "NotFound", "There is nothing at the root of a vault.")
+	}
+	if r.URL.Query().Get("api-version") == "" {
+		return nil, failure(http.StatusBadRequest, "BadParameter", "api-version must be specified")
+	}
+	if strings.EqualFold(path, "certificates/contacts") {
+		return s.contacts(r, v, who)
+	}
+	return nil, failure(http.StatusNotImplemented, "NotImplementedByAzimuth",
+		"Azimuth does not implement "+r.Method+" /"+operation(path)+" of Key Vault.")
+}
+
+// operation is a path with the names left out: they may be secrets' names.
+func operation(path string) string {
+	segs := strings.Split(path, "/")
+	for i := 1; i < len(segs); i++ {
+		switch segs[i] {
+		case "versions", "policy", "pending", "backup", "restore", "import", "issuers", "recover":
+		default:
+			segs[i] = "{name}"
+		}
+	}
+	return strings.Join(segs, "/")
+}
+
+// challenge tells a client which authority to get a token from.
+func (s *Service) challenge(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate",
+		`Bearer authorization="https://login.microsoftonline.com/`+s.cfg.TenantID+`", resource="https://vault.azure.net"`)
+}
+
+// DeleteVault removes everything in a vault that is gone for good.
+func (s *Service) DeleteVault(tx store.Tx, uid string) error { return tx.Delete(contactsBucket, uid) }
+
+func decode(r *http.Request, out any) error {
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return failure(http.StatusBadRequest, "BadParameter", "The request body could not be read.")
+	}
+	if len(b) > maxBody {
+		return failure(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request body is too large.")
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return failure(http.StatusBadRequest, "BadParameter", "The request body is not valid JSON: "+err.Error())
+	}
+	return nil
+}
