@@ -1,0 +1,52 @@
+//go:build unix
+
+package local
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/compute"
+)
+
+// capacity is what this process may use of the machine.
+func capacity(ctx context.Context) (compute.Capacity, error) {
+	mem, err := memoryBytes()
+	if err != nil {
+		return compute.Capacity{}, err
+	}
+	return compute.Capacity{
+		CPUs:      runtime.NumCPU(),
+		MemoryGiB: float64(mem) / (1 << 30),
+		GPUs:      gpus(ctx),
+	}, nil
+}
+
+// gpus counts NVIDIA devices, by their device files or else, where there are
+// none (WSL), by asking nvidia-smi.
+func gpus(ctx context.Context) int {
+	if devices, _ := filepath.Glob("/dev/nvidia[0-9]*"); len(devices) > 0 {
+		return len(devices)
+	}
+	smi, err := exec.LookPath("nvidia-smi")
+	if err != nil {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, smi, "-L").Output()
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "GPU ") {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,448 @@
+// Package local runs nodes and tasks as processes on this machine.
+//
+// A node is a directory. A task is a small supervisor process, the same binary
+// started again, in a session of its own, so that it outlives the server. It
+// starts the command, enforces its timeout, and leaves the result in a file.
+// See SuperviseMain.
+//
+// A server that was killed and started again finds everything in the directory:
+//
+//	DIR/<node>/node.json        the node, and when its boot is over
+//	DIR/<node>/work/            scratch space that goes with the node
+//	DIR/.tasks/<task>/          one task, see taskdir.go
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/compute"
+)
+
+var _ compute.Runner = (*Runner)(nil)
+
+// Options say how a Runner works. Dir and Clock must be set.
+type Options struct {
+	// Dir holds everything. It is created with mode 0700 if need be.
+	Dir   string
+	Clock clock.Clock
+	// BootDelay is how long a node of a VM size takes to come up, on Clock. nil
+	// means no time at all.
+	BootDelay func(vmSize string) time.Duration
+	// Supervisor is the command that runs SuperviseMain with the arguments that
+	// follow it. The default is this executable with the argument "supervise".
+	Supervisor []string
+	Log        *slog.Logger
+}
+
+// Runner implements compute.Runner. Close it after use; what runs goes on.
+type Runner struct {
+	dir        string
+	clock      clock.Clock
+	bootDelay  func(string) time.Duration
+	supervisor []string
+	log        *slog.Logger
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu          sync.Mutex
+	nodes       map[string]*node
+	tasks       map[string]*task
+	subscribers map[*subscriber]bool
+}
+
+// node is a node as node.json has it.
+type node struct {
+	Spec    compute.NodeSpec
+	ReadyAt time.Time
+	Info    compute.NodeInfo
+}
+
+// task is one task directory and what this process knows of it.
+type task struct {
+	taskDir
+	ref    compute.TaskRef
+	ended  chan struct{} // closed once result is set
+	result compute.TaskResult
+}
+
+func (t *task) hasEnded() bool {
+	select {
+	case <-t.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Open returns a Runner that knows everything that runs under o.Dir already. No
+// two Runners may use one directory at a time.
+func Open(o Options) (*Runner, error) {
+	if err := supported(); err != nil {
+		return nil, fmt.Errorf("open the local runner: %w", err)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.BootDelay == nil {
+		o.BootDelay = func(string) time.Duration { return 0 }
+	}
+	if len(o.Supervisor) == 0 {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("open the local runner: find this executable: %w", err)
+		}
+		o.Supervisor = []string{exe, "supervise"}
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the local runner: %w", err)
+	}
+	r := &Runner{
+		dir: dir, clock: o.Clock, bootDelay: o.BootDelay, supervisor: o.Supervisor, log: o.Log,
+		nodes: map[string]*node{}, tasks: map[string]*task{}, subscribers: map[*subscriber]bool{},
+	}
+	if err := os.MkdirAll(r.tasksDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("open the local runner: %w", err)
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if err := r.discover(); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("open the local runner: %w", err)
+	}
+	return r, nil
+}
+
+// Close stops looking after tasks and leaves them running.
+func (r *Runner) Close() {
+	r.cancel()
+	r.wg.Wait()
+}
+
+func (r *Runner) tasksDir() string         { return filepath.Join(r.dir, ".tasks") }
+func (r *Runner) nodeDir(id string) string { return filepath.Join(r.dir, id) }
+
+// discover reads what an earlier process left.
+func (r *Runner) discover() error {
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		n := new(node)
+		switch err := readJSON(filepath.Join(r.nodeDir(e.Name()), "node.json"), n); {
+		case errors.Is(err, fs.ErrNotExist): // it was being made or removed
+			if err := removeTree(r.nodeDir(e.Name())); err != nil {
+				return err
+			}
+		case err != nil:
+			return fmt.Errorf("read node %s: %w", e.Name(), err)
+		default:
+			r.nodes[n.Spec.ID] = n
+		}
+	}
+	if entries, err = os.ReadDir(r.tasksDir()); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := r.discoverTask(taskDir(filepath.Join(r.tasksDir(), e.Name()))); err != nil {
+			return fmt.Errorf("read task %s: %w", e.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (r *Runner) discoverTask(d taskDir) error {
+	var spec compute.TaskSpec
+	if err := readJSON(d.spec(), &spec); err != nil {
+		if errors.Is(err, fs.ErrNotExist) { // killed before anything was started
+			return removeTree(string(d))
+		}
+		return err
+	}
+	t := &task{taskDir: d, ref: spec.TaskRef, ended: make(chan struct{})}
+	if err := readJSON(d.result(), &t.result); err == nil {
+		close(t.ended)
+		r.tasks[t.ref.ID] = t
+		return nil
+	}
+	if held, err := d.lockHeld(); err != nil {
+		return err
+	} else if _, err := os.Stat(d.supervisor()); !held && errors.Is(err, fs.ErrNotExist) {
+		// The server was killed before the supervisor lived, so nothing ran.
+		return removeTree(string(d))
+	}
+	alive, err := watchAlive(d.alive())
+	if err != nil {
+		return err
+	}
+	r.tasks[t.ref.ID] = t
+	r.follow(t, alive, nil)
+	return nil
+}
+
+// Capacity implements compute.Runner.
+func (r *Runner) Capacity(ctx context.Context) (compute.Capacity, error) { return capacity(ctx) }
+
+// StartNode implements compute.Runner.
+func (r *Runner) StartNode(ctx context.Context, spec compute.NodeSpec) (compute.NodeInfo, error) {
+	if err := checkName(spec.ID); err != nil {
+		return compute.NodeInfo{}, fmt.Errorf("start node: %w", err)
+	}
+	r.mu.Lock()
+	n := r.nodes[spec.ID]
+	r.mu.Unlock()
+	if n == nil {
+		dir := r.nodeDir(spec.ID)
+		n = &node{
+			Spec: spec, ReadyAt: r.clock.Now().Add(r.bootDelay(spec.VMSize)),
+			Info: compute.NodeInfo{PrivateIP: privateIP(spec.Index), Host: "127.0.0.1", Dir: filepath.Join(dir, "work")},
+		}
+		if err := os.MkdirAll(n.Info.Dir, 0o700); err != nil {
+			return compute.NodeInfo{}, fmt.Errorf("start node: %w", err)
+		}
+		if err := writeJSON(filepath.Join(dir, "node.json"), n); err != nil {
+			return compute.NodeInfo{}, fmt.Errorf("start node: %w", err)
+		}
+		r.mu.Lock()
+		r.nodes[spec.ID] = n
+		r.tell(r.nodeReport(n))
+		r.mu.Unlock()
+	}
+	if wait := n.ReadyAt.Sub(r.clock.Now()); wait > 0 {
+		if err := clock.Sleep(ctx, r.clock, wait); err != nil {
+			return compute.NodeInfo{}, fmt.Errorf("start node: %w", err)
+		}
+		r.mu.Lock()
+		r.tell(r.nodeReport(n))
+		r.mu.Unlock()
+	}
+	return n.Info, nil
+}
+
+// privateIP is an address to show, counted from the first that Azure gives out
+// in a subnet 10.0.0.0/16 (it keeps the first four to itself). Nothing listens
+// there: on this machine tasks reach each other on the loopback.
+func privateIP(index int) string {
+	n := index + 4
+	return fmt.Sprintf("10.0.%d.%d", n>>8&0xff, n&0xff)
+}
+
+func (r *Runner) nodeReport(n *node) compute.Report {
+	c := compute.NodeConditionReady
+	if r.clock.Now().Before(n.ReadyAt) {
+		c = compute.NodeConditionStarting
+	}
+	return compute.Report{Node: &compute.NodeReport{ID: n.Spec.ID, Condition: c, Info: n.Info}}
+}
+
+// StopNode implements compute.Runner.
+func (r *Runner) StopNode(ctx context.Context, nodeID string) error {
+	if err := checkName(nodeID); err != nil {
+		return fmt.Errorf("stop node: %w", err)
+	}
+	r.mu.Lock()
+	var left []*task
+	for _, t := range r.tasks {
+		if t.ref.NodeID == nodeID {
+			left = append(left, t)
+		}
+	}
+	known := r.nodes[nodeID] != nil
+	r.mu.Unlock()
+	for _, t := range left {
+		if err := r.StopTask(ctx, t.ref.ID, 0); err != nil {
+			return fmt.Errorf("stop node: %w", err)
+		}
+	}
+	for _, t := range left {
+		select {
+		case <-t.ended:
+		case <-ctx.Done():
+			return fmt.Errorf("stop node: %w", ctx.Err())
+		}
+		if err := r.RemoveTask(ctx, t.ref.ID); err != nil {
+			return fmt.Errorf("stop node: %w", err)
+		}
+	}
+	if err := removeTree(r.nodeDir(nodeID)); err != nil {
+		return fmt.Errorf("stop node: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.nodes, nodeID)
+	if known {
+		r.tell(compute.Report{Node: &compute.NodeReport{ID: nodeID, Condition: compute.NodeConditionGone}})
+	}
+	return nil
+}
+
+// StartTask implements compute.Runner.
+func (r *Runner) StartTask(ctx context.Context, spec compute.TaskSpec) error {
+	if err := checkName(spec.ID); err != nil {
+		return fmt.Errorf("start task: %w", err)
+	}
+	if len(spec.Argv) == 0 {
+		return fmt.Errorf("start task %s: no command", spec.ID)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("start task: %w", err)
+	}
+	t := &task{taskDir: taskDir(filepath.Join(r.tasksDir(), spec.ID)), ref: spec.TaskRef, ended: make(chan struct{})}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.tasks[spec.ID] != nil {
+		return nil
+	}
+	if n := r.nodes[spec.NodeID]; n == nil || r.clock.Now().Before(n.ReadyAt) {
+		return fmt.Errorf("start task %s: node %s is not up", spec.ID, spec.NodeID)
+	}
+	alive, cmd, err := spawn(t.taskDir, r.supervisor, spec)
+	if err != nil {
+		// No supervisor has run, so nothing else has.
+		return errors.Join(fmt.Errorf("start task %s: %w", spec.ID, err), removeTree(string(t.taskDir)))
+	}
+	r.tasks[spec.ID] = t
+	r.tell(t.report())
+	r.follow(t, alive, cmd)
+	return nil
+}
+
+func (t *task) report() compute.Report {
+	rep := &compute.TaskReport{TaskRef: t.ref, Ended: t.hasEnded()}
+	if rep.Ended {
+		rep.Result = t.result
+	}
+	return compute.Report{Task: rep}
+}
+
+// follow waits until the task's supervisor is gone. cmd is the supervisor if it
+// is a child of this process.
+func (r *Runner) follow(t *task, alive aliveness, cmd *exec.Cmd) {
+	r.wg.Go(func() {
+		err := alive.wait(r.ctx)
+		if r.ctx.Err() != nil {
+			if cmd != nil {
+				go cmd.Wait() // so that it is no zombie should this process live on
+			}
+			return
+		}
+		if err != nil {
+			r.log.Error("cannot see whether the supervisor lives", "task", t.ref.ID, "error", err)
+		}
+		if cmd != nil {
+			if err := cmd.Wait(); err != nil {
+				r.log.Warn("the supervisor failed", "task", t.ref.ID, "error", err, "log", t.log())
+			}
+		}
+		res, err := t.outcome(r.ctx)
+		if r.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			r.log.Error("cannot read how a task ended", "task", t.ref.ID, "error", err)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		t.result = res
+		close(t.ended)
+		r.tell(t.report())
+	})
+}
+
+// StopTask implements compute.Runner.
+func (r *Runner) StopTask(_ context.Context, taskID string, grace time.Duration) error {
+	r.mu.Lock()
+	t := r.tasks[taskID]
+	r.mu.Unlock()
+	if t == nil || t.hasEnded() {
+		return nil
+	}
+	if err := t.requestStop(grace); err != nil {
+		return fmt.Errorf("stop task %s: %w", taskID, err)
+	}
+	return nil
+}
+
+// RemoveTask implements compute.Runner.
+func (r *Runner) RemoveTask(_ context.Context, taskID string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.tasks[taskID]
+	if t == nil {
+		return nil
+	}
+	if !t.hasEnded() {
+		return fmt.Errorf("remove task %s: it is running", taskID)
+	}
+	if err := removeTree(string(t.taskDir)); err != nil {
+		return fmt.Errorf("remove task %s: %w", taskID, err)
+	}
+	delete(r.tasks, taskID)
+	return nil
+}
+
+// checkName refuses what is not a plain file name.
+func checkName(id string) error {
+	if id == "" || strings.HasPrefix(id, ".") || strings.ContainsAny(id, `/\`+"\x00") {
+		return fmt.Errorf("%q is not a usable name", id)
+	}
+	return nil
+}
+
+func readJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// writeJSON replaces a file in one step. It does not force it to the disk: what
+// is written this way matters only as long as processes live, and a machine that
+// loses power ends them all.
+func writeJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// removeTree removes a directory, even if a job took permissions away in it.
+func removeTree(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if e != nil && e.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil // what stays unreadable fails below
+	})
+	return os.RemoveAll(dir)
+}

@@ -1,0 +1,45 @@
+//go:build !unix
+
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+
+	"github.com/azimuth-ml/azimuth/internal/compute"
+)
+
+// errUnsupported is what Open says here: a supervisor needs sessions, process
+// groups and inherited locks.
+var errUnsupported = fmt.Errorf("running jobs as processes needs Linux or macOS: %w", errors.ErrUnsupported)
+
+func supported() error { return errUnsupported }
+
+type aliveness interface {
+	wait(ctx context.Context) error
+	close()
+}
+
+func watchAlive(string) (aliveness, error) { return nil, errUnsupported }
+
+func spawn(taskDir, []string, compute.TaskSpec) (aliveness, *exec.Cmd, error) {
+	return nil, nil, errUnsupported
+}
+
+func (d taskDir) lockHeld() (bool, error) { return false, errUnsupported }
+
+func signalStop(*os.Process) error { return errUnsupported }
+
+func killLeftovers(context.Context, supervisorInfo, string) error { return errUnsupported }
+
+func capacity(context.Context) (compute.Capacity, error) { return compute.Capacity{}, errUnsupported }
+
+// SuperviseMain says that supervisors do not work on this system.
+func SuperviseMain(_ context.Context, _ []string, stderr io.Writer) int {
+	fmt.Fprintln(stderr, "azimuth supervise:", errUnsupported)
+	return 1
+}
