@@ -73,10 +73,21 @@ func writeTrust(dir string, cfg Config, env *Env) (trust, error) {
 	for _, der := range own {
 		c.add(der)
 	}
-	if _, err := atomicfile.Write(t.bundle, c.pem(), 0o600); err != nil {
+	// The trust store is written before the bundle: if the bundle is as it should
+	// be, then so is the trust store, which is slow to read and, having random
+	// salt, never the same twice.
+	bundle := c.pem()
+	have, err := os.ReadFile(t.bundle)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return t, err
 	}
-	return t, writeStore(t.store, c.certs)
+	if _, err := os.Stat(t.store); err != nil || !bytes.Equal(have, bundle) {
+		if err := writeStore(t.store, c.certs); err != nil {
+			return t, err
+		}
+	}
+	_, err = atomicfile.Write(t.bundle, bundle, 0o600)
+	return t, err
 }
 
 // collector gathers certificates, each once.
@@ -140,29 +151,18 @@ func certificates(data []byte) (out [][]byte) {
 	}
 }
 
-// writeStore writes a Java trust store. Its encoding has random salt: whether it
-// must change is seen from its content.
+// writeStore writes a Java trust store.
 func writeStore(path string, ders [][]byte) error {
-	var certs []*x509.Certificate
-	for _, der := range ders {
-		// A system's bundle may have what Go does not parse; Java will not miss it.
-		if cert, err := x509.ParseCertificate(der); err == nil {
-			certs = append(certs, cert)
+	var entries []pkcs12.TrustStoreEntry
+	for i, der := range ders {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			continue // a system's bundle may have what Go does not parse; Java will not miss it
 		}
-	}
-	data, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if have, err := pkcs12.DecodeTrustStore(data, storePassword); err == nil && slices.EqualFunc(have, certs, (*x509.Certificate).Equal) {
-		return nil
-	}
-	entries := make([]pkcs12.TrustStoreEntry, len(certs))
-	for i, cert := range certs {
 		// Java keeps one certificate per name.
-		entries[i] = pkcs12.TrustStoreEntry{Cert: cert, FriendlyName: fmt.Sprintf("%04d %s", i, cert.Subject.CommonName)}
+		entries = append(entries, pkcs12.TrustStoreEntry{Cert: cert, FriendlyName: fmt.Sprintf("%04d %s", i, cert.Subject.CommonName)})
 	}
-	data, err = pkcs12.Modern2023.EncodeTrustStoreEntries(entries, storePassword)
+	data, err := pkcs12.Modern2023.EncodeTrustStoreEntries(entries, storePassword)
 	if err != nil {
 		return fmt.Errorf("encode the Java trust store: %w", err)
 	}
