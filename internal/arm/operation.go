@@ -123,6 +123,11 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 			if t.Type == TypeResourceGroup {
 				return NotFound(req.ID) // the one DELETE of nothing that is a 404
 			}
+			if t.DeleteAbsent != nil {
+				found, err := t.DeleteAbsent(ctx, tx, req)
+				gone = !found
+				return err
+			}
 			gone = true
 			return nil
 		}

@@ -229,6 +229,11 @@ func (s *Resources) InGroup(tx store.Tx, group ID) iter.Seq2[*Resource, error] {
 	return s.opened(s.c.By(tx, "group", store.Range{Prefix: store.Exact(group.Key())}))
 }
 
+// Tracked yields the tracked resources of all groups of a subscription.
+func (s *Resources) Tracked(tx store.Tx, subscription string) iter.Seq2[*Resource, error] {
+	return s.opened(s.c.By(tx, "group", store.Range{Prefix: ID{Subscription: subscription}.Key() + "/"}))
+}
+
 // Below yields everything inside id, deepest last, id itself not included.
 func (s *Resources) Below(tx store.Tx, id ID) iter.Seq2[*Resource, error] {
 	prefix := id.Key() + "/"

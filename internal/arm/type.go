@@ -76,6 +76,9 @@ type ResourceType struct {
 	// Delete undoes what Put did to others, in the write transaction, before
 	// the resource is removed. Children are deleted first.
 	Delete func(ctx context.Context, d *Delete) error
+	// DeleteAbsent is asked when a DELETE finds nothing, for services that keep
+	// what was deleted: true says that there was something to remove after all.
+	DeleteAbsent func(ctx context.Context, tx store.Tx, req *Request) (bool, error)
 	// Default makes the resource that is there without ever having been PUT,
 	// such as blobServices/default; nil, nil when there is none of that name.
 	Default func(ctx context.Context, tx store.Tx, id ID) (*Resource, error)
