@@ -45,7 +45,7 @@ func (p *provider) account() *arm.ResourceType {
 			"properties.dnsEndpointType=AzureDnsZone":                "serves other endpoints",
 			"extendedLocation":                                       "places the account at an edge site",
 		},
-		Index:    func(r *arm.Resource) []string { return []string{nameIndex(r.Name())} },
+		Index:    func(r *arm.Resource) []string { return []string{NameIndex(r.Name())} },
 		Validate: p.validateAccount,
 		Put:      p.putAccount,
 		Delete: func(ctx context.Context, d *arm.Delete) error {
@@ -104,7 +104,7 @@ func settable() []string {
 func (p *provider) validateAccount(_ context.Context, put *arm.Put) error {
 	put.Keep(settable()...)
 	body, name := put.Resource.Body, put.ID.Name()
-	for r, err := range p.kernel.Resources().Find(put.Tx, AccountType, nameIndex(name)) {
+	for r, err := range p.kernel.Resources().Find(put.Tx, AccountType, NameIndex(name)) {
 		if err != nil {
 			return err
 		}
@@ -320,7 +320,7 @@ func (p *provider) checkName(ctx context.Context, req *arm.Request) (*arm.Respon
 	}
 	found := false
 	err := p.kernel.Store().View(ctx, func(tx store.Tx) error {
-		for _, err := range p.kernel.Resources().Find(tx, AccountType, nameIndex(name)) {
+		for _, err := range p.kernel.Resources().Find(tx, AccountType, NameIndex(name)) {
 			found = true
 			return err
 		}

@@ -4,8 +4,6 @@ package storage
 
 import (
 	"context"
-	"encoding/base64"
-	"fmt"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
@@ -88,28 +86,24 @@ func Provider(deps Deps) *arm.Provider {
 	}
 }
 
-// nameIndex is the entry of an account by its global name.
-func nameIndex(name string) string { return "name|" + name }
+// NameIndex is the index entry of an account by its global name.
+func NameIndex(name string) string { return "name|" + name }
 
 // Account finds an account by its global name, or returns store.ErrNotFound.
 func Account(tx store.Tx, res *arm.Resources, name string) (*arm.Resource, error) {
-	for r, err := range res.Find(tx, AccountType, nameIndex(name)) {
+	for r, err := range res.Find(tx, AccountType, NameIndex(name)) {
 		return r, err
 	}
 	return nil, store.ErrNotFound
 }
 
-// Keys are the two keys of an account, decoded.
-func Keys(account *arm.Resource) ([2][]byte, error) {
-	var out [2][]byte
+// Keys are the two keys of an account, in base64.
+func Keys(account *arm.Resource) [2]string {
+	var out [2]string
 	for i, name := range keyNames() {
-		b, err := base64.StdEncoding.DecodeString(account.Private.String("keys." + name + ".value"))
-		if err != nil || len(b) == 0 {
-			return out, fmt.Errorf("storage account %s: %s is unreadable", account.ID, name)
-		}
-		out[i] = b
+		out[i] = account.Private.String("keys." + name + ".value")
 	}
-	return out, nil
+	return out
 }
 
 // Reachable reports whether a public caller may reach the account's data. Rules
