@@ -18,6 +18,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/gateway"
+	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/store/sqlite"
 )
 
@@ -29,6 +30,7 @@ type cloud struct {
 	dir   *entra.Directory
 	creds entra.Credentials
 	clock *clock.Adjustable
+	db    store.Store
 }
 
 func startCloud(t *testing.T) *cloud {
@@ -38,7 +40,7 @@ func startCloud(t *testing.T) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cloud{clock: clock.NewAdjustable(0)}
+	c := &cloud{clock: clock.NewAdjustable(0), db: db}
 	c.dir, err = entra.Open(entra.Config{
 		Store: db, Clock: c.clock, KeyDir: filepath.Join(home, "ca"), OwnerFile: filepath.Join(home, "owner.json"),
 	})
@@ -160,6 +162,7 @@ func run(t *testing.T, env []string, path string, args ...string) (stdout string
 }
 
 func TestAzureCLIIsSignedIn(t *testing.T) {
+	t.Parallel()
 	az := find(t, "az")
 	c := startCloud(t)
 	dir := t.TempDir()
@@ -193,6 +196,14 @@ func TestAzureCLIIsSignedIn(t *testing.T) {
 		t.Errorf("the token of az is for %v, %v", p, err)
 	}
 
+	// As az role assignment list resolves names.
+	out, err = run(t, env, az, "rest", "--method", "post", "--url", "https://graph.microsoft.com/v1.0/directoryObjects/getByIds",
+		"--body", `{"ids":["`+c.creds.ObjectID+`"],"types":["user","group","servicePrincipal","directoryObjectPartnerReference"]}`,
+		"--query", "value[0].displayName", "-o", "tsv")
+	if err != nil || strings.TrimSpace(out) != entra.OwnerName {
+		t.Errorf("getByIds: %q, %v", out, err)
+	}
+
 	// The CLI would go on using a token that the server's clock has outlived.
 	c.clock.Advance(2 * time.Hour)
 	c.prepare(t, dir, os.Getenv)
@@ -203,6 +214,7 @@ func TestAzureCLIIsSignedIn(t *testing.T) {
 }
 
 func TestAzureCLISignsIn(t *testing.T) {
+	t.Parallel()
 	az := find(t, "az")
 	c := startCloud(t)
 	env := c.prepare(t, t.TempDir(), os.Getenv)
@@ -220,6 +232,54 @@ func TestAzureCLISignsIn(t *testing.T) {
 	}
 }
 
+// The Azure SDK gets a job's token, from either of the two endpoints that a job
+// is told of.
+func TestPythonManagedIdentity(t *testing.T) {
+	t.Parallel()
+	python := ""
+	for _, name := range []string{"python3", "/usr/bin/python3"} { // a system's packages may be those of its own Python alone
+		if _, err := run(t, os.Environ(), name, "-c", "import azure.identity"); err == nil {
+			python = name
+		}
+	}
+	if python == "" {
+		t.Skip("no Python with azure-identity")
+	}
+	c := startCloud(t)
+	var id entra.ManagedIdentity
+	var secret string
+	err := c.db.Update(t.Context(), func(tx store.Tx) (err error) {
+		if id, err = c.dir.CreateManagedIdentity(tx, "/subscriptions/s/resourceGroups/rg/providers/p/computes/cpu-cluster", "cpu-cluster"); err != nil {
+			return err
+		}
+		secret, err = c.dir.GrantIdentity(tx, "job-1", id.PrincipalID)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint := "http://" + c.addr + entra.MSIPath
+	const script = `
+from azure.identity import ManagedIdentityCredential
+print(ManagedIdentityCredential().get_token("https://storage.azure.com/.default").token)`
+	for name, vars := range map[string][]string{
+		"Azure ML":    {"MSI_ENDPOINT=" + endpoint, "MSI_SECRET=" + secret},
+		"App Service": {"IDENTITY_ENDPOINT=" + endpoint, "IDENTITY_HEADER=" + secret},
+		"both":        {"MSI_ENDPOINT=" + endpoint, "MSI_SECRET=" + secret, "IDENTITY_ENDPOINT=" + endpoint, "IDENTITY_HEADER=" + secret},
+	} {
+		env := append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "NO_PROXY=127.0.0.1"}, vars...)
+		out, err := run(t, env, python, "-c", script)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		p, err := c.dir.Authenticate(t.Context(), bearer(t, strings.TrimSpace(out)), "https://storage.azure.com")
+		if err != nil || p.ObjectID != id.PrincipalID {
+			t.Errorf("%s: the token is for %v, %v", name, p, err)
+		}
+	}
+}
+
 func bearer(t *testing.T, token string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "https://management.azure.com/", http.NoBody)
@@ -231,6 +291,7 @@ func bearer(t *testing.T, token string) *http.Request {
 }
 
 func TestCurlJavaPythonNode(t *testing.T) {
+	t.Parallel()
 	c := startCloud(t)
 	env := c.prepare(t, t.TempDir(), os.Getenv).Apply(os.Environ())
 	const url = "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration"

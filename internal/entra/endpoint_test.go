@@ -201,6 +201,10 @@ func TestGraph(t *testing.T) {
 	if status, value := find("startswith(displayName,'a')"); status != 501 {
 		t.Errorf("another filter: %d %v", status, value)
 	}
+	status, doc := ask(owner, http.MethodGet, "/v1.0/users?"+url.Values{"$filter": {"userPrincipalName eq '" + ada.UPN + "'"}, "$select": {"id"}}.Encode(), "")
+	if status != 200 || fmt.Sprint(doc["value"]) != fmt.Sprintf("[map[id:%s]]", ada.ObjectID) {
+		t.Errorf("a user: %d %v", status, doc)
+	}
 	refused := func(name, token, path string, status int, code string) {
 		t.Helper()
 		got, doc := ask(token, http.MethodGet, path, "")

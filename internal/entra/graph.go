@@ -77,7 +77,9 @@ func (d *Directory) serveGraph(w http.ResponseWriter, r *http.Request) (any, err
 	case r.Method == http.MethodPost && path == "/v1.0/directoryObjects/getByIds":
 		return d.graphByIDs(w, r)
 	case r.Method == http.MethodGet && path == "/v1.0/servicePrincipals":
-		return d.graphServicePrincipals(r)
+		return d.graphFind(r, "servicePrincipals", byAppID, parseFilter)
+	case r.Method == http.MethodGet && path == "/v1.0/users":
+		return d.graphFind(r, "users", byUPN, func(filter string) (string, bool) { return parseEquals(filter, "userPrincipalName") })
 	}
 	return nil, notInGraph(r.Method + " " + r.URL.Path)
 }
@@ -160,20 +162,22 @@ func wantsType(types []string, kind string) bool {
 	})
 }
 
-func (d *Directory) graphServicePrincipals(r *http.Request) (any, error) {
+// graphFind lists the one member of a set, or none, that a filter names. parse
+// reads the filters that are understood.
+func (d *Directory) graphFind(r *http.Request, set, index string, parse func(string) (string, bool)) (any, error) {
 	q := r.URL.Query()
 	for name := range q {
 		if name != "$filter" && name != "$top" && name != "$select" {
 			return nil, notInGraph("the query parameter " + name)
 		}
 	}
-	name, ok := parseFilter(q.Get("$filter"))
+	name, ok := parse(q.Get("$filter"))
 	if !ok {
-		return nil, notInGraph(fmt.Sprintf("the filter %q on servicePrincipals", q.Get("$filter")))
+		return nil, notInGraph(fmt.Sprintf("the filter %q on %s", q.Get("$filter"), set))
 	}
 	value := []any{}
 	err := d.cfg.Store.View(r.Context(), func(tx store.Tx) error {
-		p, err := first(&d.tables.principals, tx, byAppID, name)
+		p, err := first(&d.tables.principals, tx, index, name)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
@@ -192,7 +196,7 @@ func (d *Directory) graphServicePrincipals(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"@odata.context": graphAudience + "/v1.0/$metadata#servicePrincipals", "value": value}, nil
+	return map[string]any{"@odata.context": graphAudience + "/v1.0/$metadata#" + set, "value": value}, nil
 }
 
 // parseFilter reads the two OData filters that name a service principal:

@@ -327,7 +327,10 @@ func TestExpiredSecret(t *testing.T) {
 	h := newHome(t)
 	var app *entra.Principal
 	var secret string
-	h.update(t, func(tx store.Tx) (err error) { app, secret, err = h.CreateApplication(tx, entra.Application{DisplayName: "app"}); return err })
+	h.update(t, func(tx store.Tx) (err error) {
+		app, secret, err = h.CreateApplication(tx, entra.Application{DisplayName: "app"})
+		return err
+	})
 	c := entra.Credentials{TenantID: entra.DefaultTenantID, ClientID: app.AppID, ClientSecret: secret}
 	for range 2 {
 		if status, doc := h.post(t, "/common/oauth2/v2.0/token", signIn(c)); status != 200 {
