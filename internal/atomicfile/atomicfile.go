@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // Write makes path hold data with mode perm. It reports false, and touches
@@ -17,7 +18,7 @@ func Write(path string, data []byte, perm fs.FileMode) (changed bool, err error)
 	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == int64(len(data)) {
 		old, err := os.ReadFile(path)
 		if err == nil && bytes.Equal(old, data) {
-			if info.Mode().Perm() == perm {
+			if info.Mode().Perm() == perm || runtime.GOOS == "windows" { // which has no such modes
 				return false, nil
 			}
 			if err := os.Chmod(path, perm); err != nil {
@@ -73,8 +74,12 @@ func temporary(path string, data []byte, perm fs.FileMode) (name string, err err
 	return f.Name(), nil
 }
 
-// syncDir makes a new name durable.
+// syncDir makes a new name durable. Windows does so by itself, and cannot be
+// asked to.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("sync %s: %w", dir, err)

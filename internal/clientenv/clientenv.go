@@ -147,6 +147,9 @@ func prepare(cfg Config) (*Env, error) {
 		"AZURE_SUBSCRIPTION_ID": cfg.SubscriptionID,
 		"AZURE_CONFIG_DIR":      azure,
 	}
+	if extensions := extensionDir(Outer(cfg.Getenv)); extensions != "" {
+		env.Vars["AZURE_EXTENSION_DIR"] = extensions
+	}
 	env.Unset = []string{
 		"ARM_ACCESS_KEY", "ARM_SAS_TOKEN", "ARM_AUXILIARY_TENANT_IDS", "ARM_CLIENT_CERTIFICATE", "ARM_CLIENT_CERTIFICATE_PASSWORD",
 		"ARM_CLIENT_CERTIFICATE_PATH", "ARM_CLIENT_ID_FILE_PATH", "ARM_CLIENT_SECRET_FILE_PATH", "ARM_ENVIRONMENT",
@@ -164,7 +167,24 @@ func prepare(cfg Config) (*Env, error) {
 // Prepare.
 func replaced() []string {
 	return []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-		"NODE_EXTRA_CA_CERTS", "JAVA_TOOL_OPTIONS"}
+		"NODE_EXTRA_CA_CERTS", "JAVA_TOOL_OPTIONS", "AZURE_CONFIG_DIR", "AZURE_EXTENSION_DIR"}
+}
+
+// extensionDir is where the user's Azure CLI keeps its extensions, such as ml:
+// they are to be there in a configuration directory of ours too.
+func extensionDir(outer func(string) string) string {
+	if dir := outer("AZURE_EXTENSION_DIR"); dir != "" {
+		return dir
+	}
+	if dir := outer("AZURE_CONFIG_DIR"); dir != "" {
+		return filepath.Join(dir, "cliextensions")
+	}
+	for _, home := range []string{outer("HOME"), outer("USERPROFILE")} {
+		if home != "" {
+			return filepath.Join(home, ".azure", "cliextensions")
+		}
+	}
+	return ""
 }
 
 func outerVars(getenv func(string) string) map[string]string {

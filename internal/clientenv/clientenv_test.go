@@ -111,6 +111,16 @@ func TestVariables(t *testing.T) {
 	if !strings.HasPrefix(java, "-Xmx1g ") || !strings.Contains(java, ` "-Djavax.net.ssl.trustStore=`+cfg.Dir+`/truststore.p12" `) {
 		t.Errorf("JAVA_TOOL_OPTIONS = %s", java)
 	}
+	for want, environ := range map[string]map[string]string{
+		"":                              {},
+		"/home/me/.azure/cliextensions": {"HOME": "/home/me"},
+		"/cfg/cliextensions":            {"HOME": "/home/me", "AZURE_CONFIG_DIR": "/cfg"},
+		"/ext":                          {"HOME": "/home/me", "AZURE_CONFIG_DIR": "/cfg", "AZURE_EXTENSION_DIR": "/ext"},
+	} {
+		if got := prepare(t, config(t, environ)).Vars["AZURE_EXTENSION_DIR"]; got != want {
+			t.Errorf("AZURE_EXTENSION_DIR = %q, want %q", got, want)
+		}
+	}
 	if !slices.Contains(env.Unset, "ARM_USE_MSI") {
 		t.Error("ARM_USE_MSI is left to lead terraform astray")
 	}

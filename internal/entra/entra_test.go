@@ -3,14 +3,19 @@ package entra_test
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,10 +37,42 @@ type home struct {
 	*entra.Directory
 }
 
+// signingKey is made once: making one takes longer than most tests.
+var signingKey = sync.OnceValue(func() []byte {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+})
+
 // newHome makes a home with a directory. Opening it again finds what was there.
+// All homes of this kind have the same signing key.
 func newHome(t testing.TB) *home {
 	t.Helper()
+	h := newStranger(t, func(dir string) {
+		if err := os.Mkdir(filepath.Join(dir, "ca"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "ca", "entra-signing-0001.key"), signingKey(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return h
+}
+
+// newStranger makes a home with a signing key of its own, unless before puts one
+// there.
+func newStranger(t testing.TB, before func(dir string)) *home {
+	t.Helper()
 	h := &home{dir: t.TempDir(), clock: clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))}
+	if before != nil {
+		before(h.dir)
+	}
 	h.open(t)
 	t.Cleanup(func() { h.db.Close() })
 	return h
@@ -170,7 +207,7 @@ func reason(err error) entra.Reason {
 }
 
 func TestAuthenticateRefuses(t *testing.T) {
-	h, stranger := newHome(t), newHome(t)
+	h, stranger := newHome(t), newStranger(t, nil)
 	id := h.identity(t, clusterID)
 	good := h.token(t, id.PrincipalID, armAudience)
 	parts := strings.Split(good, ".")

@@ -5,14 +5,19 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"log"
 	"math/big"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -162,7 +167,7 @@ func TestLeaf(t *testing.T) {
 }
 
 // forge signs a certificate that the CA itself refuses to.
-func forge(t *testing.T, dir string, ca *gateway.CA, template *x509.Certificate) []byte {
+func forge(t *testing.T, dir string, ca *gateway.CA, template *x509.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -175,7 +180,7 @@ func forge(t *testing.T, dir string, ca *gateway.CA, template *x509.Certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return der
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // Whoever steals the key can use it for Azure's names and loopback alone.
@@ -198,11 +203,11 @@ func TestConstraints(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := map[string]struct {
-		der  []byte
+		cert tls.Certificate
 		host string
 		ok   bool
 	}{
-		"ours":               {good.Certificate[0], "acct.blob.core.windows.net", true},
+		"ours":               {*good, "acct.blob.core.windows.net", true},
 		"another site":       {forge(t, dir, ca, &x509.Certificate{DNSNames: []string{"example.com"}}), "example.com", false},
 		"a parent of ours":   {forge(t, dir, ca, &x509.Certificate{DNSNames: []string{"core.windows.net"}}), "core.windows.net", false},
 		"ours and another":   {forge(t, dir, ca, &x509.Certificate{DNSNames: []string{"management.azure.com", "example.com"}}), "management.azure.com", false},
@@ -210,7 +215,7 @@ func TestConstraints(t *testing.T) {
 		"a loopback address": {forge(t, dir, ca, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 9)}}), "127.0.0.9", true},
 	}
 	for name, c := range cases {
-		cert, err := x509.ParseCertificate(c.der)
+		cert, err := x509.ParseCertificate(c.cert.Certificate[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +226,7 @@ func TestConstraints(t *testing.T) {
 			continue
 		}
 		file := filepath.Join(t.TempDir(), "leaf.pem")
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.der}), 0o600); err != nil {
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Certificate[0]}), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.CommandContext(t.Context(), openssl, "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", caFile, file).CombinedOutput()
@@ -259,7 +264,7 @@ func parse(t *testing.T, data []byte) *x509.Certificate {
 	return cert
 }
 
-func TestCurlAcceptsALeaf(t *testing.T) {
+func TestCurl(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
 		t.Skip(err)
@@ -282,5 +287,16 @@ func TestCurlAcceptsALeaf(t *testing.T) {
 	out, err := fetch("https://" + s.addr + "/healthz")
 	if err != nil || !strings.Contains(out, "ok") {
 		t.Errorf("by address: %s, %v", out, err)
+	}
+	// A server that stole the key, for a site that is not Azure's.
+	thief := httptest.NewUnstartedServer(echo())
+	thief.TLS = &tls.Config{Certificates: []tls.Certificate{forge(t, dir, ca, &x509.Certificate{DNSNames: []string{"example.com"}})}}
+	thief.Config.ErrorLog = log.New(io.Discard, "", 0)
+	thief.StartTLS()
+	defer thief.Close()
+	port := strconv.Itoa(thief.Listener.Addr().(*net.TCPAddr).Port)
+	out, err = fetch("--resolve", "example.com:"+port+":127.0.0.1", "https://example.com:"+port+"/")
+	if err == nil || !strings.Contains(out, "permitted subtree violation") {
+		t.Errorf("curl takes a certificate outside of the constraints: %s, %v", out, err)
 	}
 }
