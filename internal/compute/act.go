@@ -23,6 +23,9 @@ func nodeKey(id string) string { return "node/" + id }
 func itemKey(id string) string { return "item/" + id }
 func taskKey(id string) string { return "task/" + id }
 
+// again is the key of a worker's next try.
+func again(key, what string) string { return key + " " + what }
+
 // What a worker is doing.
 const (
 	workStart  = "start a node"
@@ -63,10 +66,10 @@ func (l *loop) stopNode(id string, done func()) {
 		err := l.m.runner.StopNode(ctx, id)
 		return func() {
 			if err != nil {
-				l.failed(key, workStop, err, logNode, id)
+				l.failed(again(key, workStop), workStop, err, logNode, id)
 				return
 			}
-			delete(l.retries, key)
+			delete(l.retries, again(key, workStop))
 			done()
 		}
 	})
@@ -193,9 +196,8 @@ func (l *loop) notify(it *itemRecord) {
 			switch {
 			case err == nil:
 				l.facts.notified[item.ID] = item.Attempt
-				delete(l.retries, key)
 			case !interrupted:
-				l.failed(key, workNotify, err, logItem, item.ID)
+				l.failed(again(key, workNotify), workNotify, err, logItem, item.ID)
 			}
 		}
 	})
@@ -209,11 +211,12 @@ func (l *loop) finish(it *itemRecord) {
 		err := l.m.workload.Finished(ctx, item, outcome)
 		return func() {
 			if err != nil {
-				l.failed(key, workFinish, err, logItem, item.ID)
+				l.failed(again(key, workFinish), workFinish, err, logItem, item.ID)
 				return
 			}
 			l.facts.finished[item.ID] = true
-			delete(l.retries, key)
+			delete(l.retries, again(key, workNotify))
+			delete(l.retries, again(key, workFinish))
 		}
 	})
 }
@@ -236,11 +239,11 @@ func (l *loop) endTask(id string) {
 		err := l.m.runner.StopTask(ctx, id, l.m.grace)
 		return func() {
 			if err != nil {
-				l.failed(key, workEnd, err, logTask, id)
+				l.failed(again(key, workEnd), workEnd, err, logTask, id)
 				return
 			}
 			l.facts.asked[id] = true
-			delete(l.retries, key)
+			delete(l.retries, again(key, workEnd))
 		}
 	})
 }
@@ -277,11 +280,11 @@ func (l *loop) removeTask(itemID, id string) {
 		err := l.m.runner.RemoveTask(ctx, id)
 		return func() {
 			if err != nil {
-				l.failed(key, workRemove, err, logTask, id)
+				l.failed(again(key, workRemove), workRemove, err, logTask, id)
 				return
 			}
 			l.facts.dropTask(itemID, id)
-			delete(l.retries, key)
+			delete(l.retries, again(key, workRemove))
 		}
 	})
 }

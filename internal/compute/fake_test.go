@@ -24,6 +24,7 @@ type fakeRunner struct {
 	tasks map[string]*fakeTask
 	subs  map[int]chan Report
 	next  int
+	news  chan struct{} // closed when a task or a node is removed
 
 	exits      map[string]int // exit code by the last word of the item's ID; absent: runs until stopped
 	startErr   error          // of StartNode
@@ -39,7 +40,7 @@ type fakeTask struct {
 
 func newFakeRunner() *fakeRunner {
 	return &fakeRunner{
-		nodes: map[string]*NodeReport{}, tasks: map[string]*fakeTask{}, subs: map[int]chan Report{},
+		nodes: map[string]*NodeReport{}, tasks: map[string]*fakeTask{}, subs: map[int]chan Report{}, news: make(chan struct{}),
 		exits: map[string]int{}, started: map[string]int{},
 	}
 }
@@ -86,7 +87,20 @@ func (f *fakeRunner) StopNode(_ context.Context, id string) error {
 			delete(f.tasks, tid)
 		}
 	}
+	f.removed()
 	return nil
+}
+
+// removed wakes those who wait for the runner to be empty. f.mu is held.
+func (f *fakeRunner) removed() {
+	close(f.news)
+	f.news = make(chan struct{})
+}
+
+func (f *fakeRunner) removals() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.news
 }
 
 func (f *fakeRunner) StartTask(_ context.Context, spec TaskSpec) error {
@@ -164,6 +178,7 @@ func (f *fakeRunner) RemoveTask(_ context.Context, id string) error {
 		return errors.New("the task runs")
 	}
 	delete(f.tasks, id)
+	f.removed()
 	return nil
 }
 
@@ -267,14 +282,14 @@ func (f *fakeWorkload) Finished(ctx context.Context, item Item, o Outcome) error
 // rig is a Manager with everything around it.
 type rig struct {
 	*Manager
-	t        *testing.T
+	t        testing.TB
 	db       store.Store
 	clock    *clock.Manual
 	runner   *fakeRunner
 	workload *fakeWorkload
 }
 
-func openStore(t *testing.T) store.Store {
+func openStore(t testing.TB) store.Store {
 	t.Helper()
 	// In memory where the system has such a directory: what is killed here is the
 	// Manager, not the machine, and the tests write a lot.
@@ -297,7 +312,7 @@ func openStore(t *testing.T) store.Store {
 }
 
 // newRig returns a Manager whose Run has not been called.
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, db: openStore(t), clock: clock.NewManual(epoch), runner: newFakeRunner(), workload: newFakeWorkload()}
 	r.Manager = NewManager(Config{Store: r.db, Clock: r.clock, Runner: r.runner, Workload: r.workload})
@@ -358,18 +373,19 @@ func (r *rig) submit(items ...Item) {
 	})
 }
 
-// until waits for a condition of the records.
+// until waits for a condition of the records and the runner.
 func (r *rig) until(what string, cond func() bool) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		news := r.Changes()
+		news, removals := r.Changes(), r.runner.removals()
 		if cond() {
 			return
 		}
 		select {
 		case <-news:
+		case <-removals:
 		case <-ctx.Done():
 			r.t.Fatalf("waited in vain until %s: %s", what, r.describe())
 		}

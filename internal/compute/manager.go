@@ -276,7 +276,7 @@ func (l *loop) arm() {
 // under way or has to wait after a failure. call returns what the loop is to
 // apply when it is over.
 func (l *loop) start(key, what string, call func(ctx context.Context) func()) {
-	if l.workers[key] != nil || l.held(key) {
+	if l.workers[key] != nil || l.held(again(key, what)) {
 		return
 	}
 	ctx, cancel := context.WithCancel(l.ctx)

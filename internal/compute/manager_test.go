@@ -527,3 +527,21 @@ func TestCapacityShortfall(t *testing.T) {
 		t.Errorf("got %q", s)
 	}
 }
+
+// BenchmarkQueue is 1,000 items that wait in a queue, until all are done, without
+// real processes.
+func BenchmarkQueue(b *testing.B) {
+	r := newRig(b)
+	r.runner.exits["job"] = 0
+	r.run()
+	r.putPool(8, 8)
+	for n := 0; b.Loop(); n++ {
+		var items []Item
+		for i := range 1000 {
+			items = append(items, Item{ID: fmt.Sprintf("/jobs/%d.%d/job", n, i)})
+		}
+		r.submit(items...)
+		r.untilPhase(items[len(items)-1].ID, PhaseDone)
+	}
+	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "items/s")
+}

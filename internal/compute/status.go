@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -113,6 +114,23 @@ func (m *Manager) ItemStatus(tx store.Tx, itemID string) (ItemStatus, error) {
 	if err != nil {
 		return ItemStatus{}, fmt.Errorf("item status: %w", err)
 	}
+	return m.itemStatus(it), nil
+}
+
+// LiveItems returns the items of a pool that are not done, in the order of their
+// IDs.
+func (m *Manager) LiveItems(tx store.Tx, poolID string) ([]ItemStatus, error) {
+	var out []ItemStatus
+	for it, err := range m.items.By(tx, indexLive, store.Range{Prefix: store.Exact(poolID)}) {
+		if err != nil {
+			return nil, fmt.Errorf("list items: %w", err)
+		}
+		out = append(out, m.itemStatus(it))
+	}
+	return out, nil
+}
+
+func (m *Manager) itemStatus(it *itemRecord) ItemStatus {
 	s := ItemStatus{
 		Item: it.Item, Phase: it.Phase, Since: it.Since, NodeIDs: it.NodeIDs,
 		StartedAt: it.StartedAt, EndedAt: it.EndedAt, Stop: it.Stop, Outcome: it.Outcome,
@@ -120,8 +138,11 @@ func (m *Manager) ItemStatus(tx store.Tx, itemID string) (ItemStatus, error) {
 	if it.Phase == PhaseQueued {
 		s.Waiting = m.waitReason(it).String()
 	}
-	return s, nil
+	return s
 }
+
+// Capacity says what the runner has for all nodes together.
+func (m *Manager) Capacity(ctx context.Context) (Capacity, error) { return m.runner.Capacity(ctx) }
 
 func (m *Manager) waitReason(it *itemRecord) Reason {
 	m.mu.Lock()
