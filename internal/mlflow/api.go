@@ -33,7 +33,8 @@ type Session struct {
 // artifact store, with slashes.
 type Artifacts interface {
 	// List returns what is directly in the directory dir, in order, behind the
-	// entry after, and whether there is more.
+	// entry after (its path; a directory's with a slash at the end), and whether
+	// there is more.
 	List(ctx context.Context, workspaceID, dir, after string, limit int) (files []Artifact, more bool, err error)
 	// Open returns a file's content and size; an *Error when there is none.
 	Open(ctx context.Context, workspaceID, file string) (io.ReadCloser, int64, error)

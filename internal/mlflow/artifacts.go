@@ -110,7 +110,12 @@ func (s *Service) listArtifacts(c *call) (any, error) {
 	}
 	out := map[string]any{"root_uri": artifactURI(r)}
 	if more {
-		out["next_page_token"] = files[len(files)-1].Path
+		last := files[len(files)-1]
+		token := last.Path
+		if last.IsDir {
+			token += "/"
+		}
+		out["next_page_token"] = token
 	}
 	for i := range files {
 		files[i].Path = strings.TrimPrefix(files[i].Path, root+"/")

@@ -1,0 +1,99 @@
+package ml
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// readJob adds to a job's document what changes by itself.
+func (s *Service) readJob(ctx context.Context, tx store.Tx, res *arm.Resource) error {
+	r, err := s.runOf(tx, res)
+	if err != nil {
+		return err
+	}
+	ws, err := s.workspace(ctx, tx, res.ParsedID())
+	if err != nil {
+		return err
+	}
+	props := res.Body.Object("properties")
+	status, waiting, err := s.statusNow(tx, r)
+	if err != nil {
+		return err
+	}
+	props.Set("status", string(status))
+	props.Set("services", map[string]any{
+		"Tracking": map[string]any{"jobServiceType": "Tracking", "endpoint": "azureml://" + ws.host() + "/mlflow/v1.0" + ws.path() + "?"},
+		"Studio":   map[string]any{"jobServiceType": "Studio", "endpoint": "https://ml.azure.com/runs/" + r.Name + "?wsid=" + ws.path()},
+	})
+	// azure-ai-ml reads a job's logs and files from this output, and takes all
+	// that follows the datastore's name for the path
+	if props.Object("outputs") == nil {
+		props.Set("outputs", map[string]any{})
+	}
+	props.Object("outputs")["default"] = map[string]any{
+		"jobOutputType": "uri_folder", "mode": "ReadWriteMount",
+		"uri": "azureml://datastores/workspaceartifactstore/" + artifactPrefix(r.Name),
+	}
+	params := map[string]any{}
+	for name, v := range props.Object("inputs") {
+		if in, ok := v.(map[string]any); ok && arm.Doc(in).String("jobInputType") == "literal" {
+			params[name] = arm.Doc(in).Get("value")
+		}
+	}
+	props.Set("parameters", params)
+	if props.Object("properties") == nil {
+		props.Set("properties", map[string]any{})
+	}
+	for name, v := range r.properties() {
+		props.Object("properties")[name] = v
+	}
+	if r.Error != nil {
+		// The ARM contract has no place for it: Azure shows it in the run's
+		// details. It is repeated here so that one GET tells why a job failed.
+		props.Set("error", map[string]any{"code": r.Error.Code, "message": r.Error.Message})
+	}
+	if waiting != "" {
+		// run history's property of that name, repeated for the same reason
+		props.Set("queueingInfo", map[string]any{"message": waiting})
+	}
+	return nil
+}
+
+// statusNow is the job's status, and why it waits if it does. A job whose nodes
+// were taken away is queued again before the workload hears of it.
+func (s *Service) statusNow(tx store.Tx, r *run) (status Status, waiting string, err error) {
+	if r.Status.Terminal() {
+		return r.Status, "", nil
+	}
+	item, err := s.compute.ItemStatus(tx, r.Item)
+	if errors.Is(err, compute.ErrItemNotFound) {
+		return r.Status, "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	if item.Phase == compute.PhaseQueued && r.Status != CancelRequested {
+		return Queued, item.Waiting, nil
+	}
+	return r.Status, "", nil
+}
+
+// properties are what the service adds to a job's properties, all strings. The
+// two times are seen in the service's answers and documented nowhere.
+func (r *run) properties() map[string]string {
+	const form = "2006-01-02 15:04:05"
+	out := map[string]string{"_azureml.ComputeTargetType": "amlctrain"}
+	set := func(name string, t time.Time) {
+		if !t.IsZero() {
+			out[name] = t.UTC().Format(form)
+		}
+	}
+	set("StartTimeUtc", r.Started)
+	set("EndTimeUtc", r.Ended)
+	return out
+}

@@ -1,0 +1,167 @@
+package ml
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/azimuth-ml/azimuth/internal/blob"
+)
+
+// transfers is how many files of one directory are moved at once.
+const transfers = 4
+
+// download brings the blob at a place, or all below it, into dir, and returns
+// the number of files. With single set it must be one blob.
+func (s *Service) download(ctx context.Context, at *place, dir string, single bool) (int, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, err
+	}
+	where := fmt.Sprintf("https://%s.blob.core.windows.net/%s/%s", at.Account, at.Container, at.Path)
+	if name := path.Base(at.Path); at.Path != "" && !strings.HasSuffix(at.Path, "/") {
+		_, err := s.cfg.Blobs.StatBlob(ctx, at.Account, at.Container, at.Path)
+		switch {
+		case err == nil:
+			return 1, s.downloadBlob(ctx, at, at.Path, dir, name)
+		case !blob.HasCode(err, "BlobNotFound") && !blob.HasCode(err, "ContainerNotFound"):
+			return 0, fmt.Errorf("%s: %w", where, err)
+		}
+	}
+	if single {
+		return 0, fmt.Errorf("the file %s was not found", where)
+	}
+	prefix := at.Path
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(transfers)
+	n := 0
+	for b, err := range s.cfg.Blobs.ListBlobs(ctx, at.Account, at.Container, prefix) {
+		if err != nil {
+			if werr := g.Wait(); werr != nil {
+				err = werr
+			}
+			return 0, fmt.Errorf("%s: %w", where, err)
+		}
+		rel := strings.TrimPrefix(b.Name, prefix)
+		if rel == "" || strings.HasSuffix(rel, "/") || b.Metadata["hdi_isfolder"] == "true" {
+			continue // a directory of an account with a hierarchical namespace
+		}
+		n++
+		name := b.Name
+		g.Go(func() error { return s.downloadBlob(ctx, at, name, dir, rel) })
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, fmt.Errorf("nothing was found at %s", where)
+	}
+	return n, nil
+}
+
+// downloadBlob writes one blob to a file below dir.
+func (s *Service) downloadBlob(ctx context.Context, at *place, name, dir, rel string) error {
+	if !filepath.IsLocal(filepath.FromSlash(rel)) {
+		return fmt.Errorf("the name '%s' leads out of the directory it belongs in", name)
+	}
+	r, _, err := s.cfg.Blobs.OpenBlob(ctx, at.Account, at.Container, name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	file := filepath.Join(dir, filepath.FromSlash(rel))
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o700) // blobs have no modes, and scripts must run
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, r); err != nil {
+		f.Close()
+		return fmt.Errorf("download %s: %w", name, err)
+	}
+	return f.Close()
+}
+
+// upload puts a file, or all files below a directory, at a place. Links are
+// followed only within the directory; what is no file is left out. A path that
+// is not there uploads nothing.
+func (s *Service) upload(ctx context.Context, local string, at *place) error {
+	info, err := os.Stat(local)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		f, err := os.Open(local)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return s.uploadFile(ctx, f, at, strings.TrimSuffix(at.Path, "/"))
+	}
+	root, err := os.OpenRoot(local)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(transfers)
+	err = filepath.WalkDir(local, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(local, p)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error {
+			info, err := root.Stat(rel)
+			if err != nil || !info.Mode().IsRegular() {
+				s.log.Debug("not uploaded", "path", p, "error", err)
+				return nil
+			}
+			f, err := root.Open(rel)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			return s.uploadFile(gctx, f, at, join(at.Path, filepath.ToSlash(rel)))
+		})
+		return gctx.Err()
+	})
+	return errors.Join(g.Wait(), err)
+}
+
+func (s *Service) uploadFile(ctx context.Context, f io.Reader, at *place, name string) error {
+	h := blob.Headers{ContentType: contentType(name)}
+	if _, err := s.cfg.Blobs.PutBlob(ctx, at.Account, at.Container, strings.TrimPrefix(name, "/"), f, h); err != nil {
+		return fmt.Errorf("upload %s: %w", name, err)
+	}
+	return nil
+}
+
+// contentType is what a browser should take a file for.
+func contentType(name string) string {
+	switch ext := strings.ToLower(path.Ext(name)); ext {
+	case ".txt", ".log", ".csv", ".yml", ".yaml", ".md", ".py":
+		return "text/plain"
+	case ".json", ".png", ".jpg", ".svg", ".html", ".pdf":
+		return mime.TypeByExtension(ext)
+	}
+	return "application/octet-stream"
+}
