@@ -142,11 +142,12 @@ func TestNested(t *testing.T) {
 	})
 	first := prepare(t, cfg)
 	before := files(t, cfg.Dir)
+	outside := cfg.Getenv
 	inner := func(name string) string {
 		if v, ok := first.Vars[name]; ok {
 			return v
 		}
-		return cfg.Getenv(name)
+		return outside(name)
 	}
 	outer := clientenv.Outer(inner)
 	for name, want := range map[string]string{
