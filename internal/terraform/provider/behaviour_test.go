@@ -14,7 +14,7 @@ import (
 const groupID = "/subscriptions/" + testSubscription + "/resourceGroups/rg"
 
 func vault(more obj) obj {
-	o := obj{"name": "kv", "location": "eastus", "resource_group_name": "rg", "tenant_id": testTenant, "sku_name": "standard"}
+	o := obj{"name": "kv1", "location": "eastus", "resource_group_name": "rg", "tenant_id": testTenant, "sku_name": "standard"}
 	for k, v := range more {
 		o[k] = v
 	}
@@ -175,7 +175,7 @@ func TestVaultRules(t *testing.T) {
 }
 
 func TestVaultFeatures(t *testing.T) {
-	deleted := strings.ToLower("/subscriptions/" + testSubscription + "/providers/Microsoft.KeyVault/locations/eastus/deletedVaults/kv")
+	deleted := strings.ToLower("/subscriptions/" + testSubscription + "/providers/Microsoft.KeyVault/locations/eastus/deletedVaults/kv1")
 	for name, tt := range map[string]struct {
 		features obj
 		recovers bool
@@ -190,7 +190,7 @@ func TestVaultFeatures(t *testing.T) {
 			d.azure.docs[deleted] = obj{"id": deleted}
 			state, diags := d.apply("azurerm_key_vault", nil, vault(nil))
 			if !tt.recovers {
-				wantError(t, diags, `An existing soft-deleted Key Vault exists with the Name "kv" in the location "eastus"`)
+				wantError(t, diags, `An existing soft-deleted Key Vault exists with the Name "kv1" in the location "eastus"`)
 				delete(d.azure.docs, deleted)
 				state = d.must("azurerm_key_vault", nil, vault(nil))
 			} else if mode := getPath(d.azure.docs[strings.ToLower(asString(state["id"]))], "properties.createMode"); mode != "recover" {

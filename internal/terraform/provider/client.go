@@ -145,6 +145,8 @@ func (c *client) do(ctx context.Context, method, path, version string, body any)
 	target := path
 	if !strings.Contains(path, "://") {
 		target = c.base + escapePath(path)
+	} else if err := c.trusts(path); err != nil {
+		return nil, err
 	}
 	if version != "" && !strings.Contains(target, "api-version=") {
 		sep := "?"
@@ -186,6 +188,22 @@ func (c *client) do(ctx context.Context, method, path, version string, body any)
 		}
 	}
 	return r, nil
+}
+
+// trusts refuses to send a token to an address outside Azure Resource Manager.
+func (c *client) trusts(address string) error {
+	to, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("follow %q: %w", address, err)
+	}
+	base, err := url.Parse(c.base)
+	if err != nil {
+		return fmt.Errorf("address of Azure Resource Manager: %w", err)
+	}
+	if !strings.EqualFold(to.Host, base.Host) && !strings.EqualFold(to.Host, "management.azure.com") {
+		return fmt.Errorf("follow %q: it is not an address of Azure Resource Manager", address)
+	}
+	return nil
 }
 
 // escapePath escapes the spaces of names in a path; its query is as the caller

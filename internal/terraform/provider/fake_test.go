@@ -256,7 +256,7 @@ func fakeRoles() []map[string]any {
 		}
 	}
 	return []map[string]any{role("00482a5a-887f-4fb3-b363-3b7fe8e74483", "Key Vault Administrator"), role("7f951dda-4ed3-4680-a7ca-43fe172d538d", "AcrPull"),
-		role("ba92f5b4-2d11-453d-a403-e96b0029c9fe", "Storage Blob Data Contributor"), role("8311e382-0749-4cb8-b61a-304f252e45ec", "AcrPush")}
+		role("ba92f5b4-2d11-453d-a403-e96b0029c9fe", "Storage Blob Data Contributor"), role("8311e382-0749-4cb8-b61a-304f252e45ec", "AcrPush"), role("2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", "Storage Blob Data Reader")}
 }
 
 // list answers lists of a group's resources and of a subscription's accounts.

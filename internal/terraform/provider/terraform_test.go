@@ -179,6 +179,37 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// TestExample applies the workspace that users start from.
+func TestExample(t *testing.T) {
+	for major, dirs := range map[int][]string{3: {"", "azurerm-3.x"}, 5: {""}} {
+		t.Run(fmt.Sprintf("%d.x", major), func(t *testing.T) {
+			t.Parallel()
+			azure := newFakeAzure(t)
+			w := newWorkdir(t, azure.config(major))
+			for _, dir := range dirs {
+				files, err := filepath.Glob(filepath.Join("..", "..", "..", "examples", "workspace", dir, "*.tf"))
+				if err != nil || len(files) == 0 {
+					t.Fatal("there is no example", err)
+				}
+				for _, f := range files {
+					text, err := os.ReadFile(f)
+					if err != nil {
+						t.Fatal(err)
+					}
+					w.write(filepath.Base(f), string(text))
+				}
+			}
+			instance := "-var=data_scientist_object_id=11111111-2222-3333-4444-555555555555"
+			w.must("apply", "-auto-approve", instance)
+			w.noChanges(instance)
+			w.must("destroy", "-auto-approve", instance)
+			if n := len(azure.docs); n != 1 {
+				t.Errorf("%d documents are left after destroy", n)
+			}
+		})
+	}
+}
+
 // TestAliases checks that provider blocks keep their features and credentials
 // apart, although one process serves them all.
 func TestAliases(t *testing.T) {

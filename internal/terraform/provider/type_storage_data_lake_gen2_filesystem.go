@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -63,7 +64,7 @@ func (s filesystemStore) create(o *operation) error {
 	if err != nil {
 		return err
 	}
-	if _, err := o.data(o.ctx, a, http.MethodHead, "dfs", "/"+name, "resource=filesystem", nil); err == nil {
+	if _, err := s.request(o, a, http.MethodHead, name, nil); err == nil {
 		return o.alreadyExists()
 	} else if !isNotFound(err) {
 		return err
@@ -75,7 +76,7 @@ func (s filesystemStore) create(o *operation) error {
 	if scope := asString(o.planned["default_encryption_scope"]); scope != "" {
 		header["x-ms-default-encryption-scope"] = scope
 	}
-	if _, err := o.data(o.ctx, a, http.MethodPut, "dfs", "/"+name, "resource=filesystem", header); err != nil {
+	if _, err := s.request(o, a, http.MethodPut, name, header); err != nil {
 		return err
 	}
 	o.created = true
@@ -112,7 +113,7 @@ func (s filesystemStore) read(o *operation) (map[string]any, error) {
 		}
 		return nil, err
 	}
-	h, err := o.data(o.ctx, a, http.MethodHead, "dfs", "/"+name, "resource=filesystem", nil)
+	h, err := s.request(o, a, http.MethodHead, name, nil)
 	if isNotFound(err) {
 		return nil, nil
 	}
@@ -133,7 +134,7 @@ func (s filesystemStore) read(o *operation) (map[string]any, error) {
 	if err == nil {
 		state["owner"], state["group"] = root.Get("x-ms-owner"), root.Get("x-ms-group")
 		state["ace"] = parseACL(root.Get("x-ms-acl"))
-	} else if status := statusOf(err); status != http.StatusBadRequest && status != http.StatusNotFound && status != http.StatusConflict {
+	} else if status := statusOf(err); !slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusNotImplemented}, status) {
 		return nil, fmt.Errorf("retrieving the access control of File System %q: %w", name, err)
 	}
 	return state, nil
@@ -146,7 +147,7 @@ func (s filesystemStore) update(o *operation) error {
 	}
 	if !o.kind.Attributes["properties"].same(o.prior["properties"], o.planned["properties"]) {
 		header := map[string]string{"x-ms-properties": encodeProperties(o.planned["properties"])}
-		if _, err := o.data(o.ctx, a, http.MethodPatch, "dfs", "/"+name, "resource=filesystem", header); err != nil {
+		if _, err := s.request(o, a, http.MethodPatch, name, header); err != nil {
 			return err
 		}
 	}
@@ -158,8 +159,46 @@ func (s filesystemStore) remove(o *operation) error {
 	if err != nil {
 		return err
 	}
-	_, err = o.data(o.ctx, a, http.MethodDelete, "dfs", "/"+name, "resource=filesystem", nil)
+	_, err = s.request(o, a, http.MethodDelete, name, nil)
 	return err
+}
+
+// request works on the file system itself. Azure keeps a file system and a blob
+// container of the same name as one thing, with the properties of one for the
+// metadata of the other; where the dfs endpoint does not serve file systems, the
+// container is used.
+func (filesystemStore) request(o *operation, a *account, method, name string, header map[string]string) (http.Header, error) {
+	h, err := o.data(o.ctx, a, method, "dfs", "/"+name, "resource=filesystem", header)
+	if statusOf(err) != http.StatusNotImplemented {
+		return h, err
+	}
+	query, sent := "restype=container", map[string]string{}
+	if method == http.MethodPatch {
+		method, query = http.MethodPut, "comp=metadata&restype=container"
+	}
+	if scope := header["x-ms-default-encryption-scope"]; scope != "" {
+		sent["x-ms-default-encryption-scope"] = scope
+	}
+	properties, err := decodeProperties(header["x-ms-properties"])
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range properties {
+		plain, err := base64.StdEncoding.DecodeString(asString(v))
+		if err != nil {
+			return nil, fmt.Errorf("read the property %s: %w", k, err)
+		}
+		sent["x-ms-meta-"+k] = string(plain)
+	}
+	if h, err = o.data(o.ctx, a, method, "blob", "/"+name, query, sent); err != nil {
+		return nil, err
+	}
+	coded := map[string]any{}
+	for k, v := range metadataOf(h) {
+		coded[k] = base64.StdEncoding.EncodeToString([]byte(asString(v)))
+	}
+	h.Set("x-ms-properties", encodeProperties(coded))
+	return h, nil
 }
 
 // encodeProperties writes the x-ms-properties header, of which the values are
