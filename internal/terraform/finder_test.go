@@ -273,8 +273,8 @@ func TestProgressIsSilentForQuickSteps(t *testing.T) {
 func TestOfflineIsTold(t *testing.T) {
 	tests := map[string]bool{
 		"│ Could not retrieve the list of available versions for provider hashicorp/azurerm:\n│ could not connect to registry.terraform.io: failed to request\n│ discovery document: Get": true,
-		"Error: Failed to download module\n\ncould not download module: fatal: Could not resolve\nhost: github.com":                                                                        true,
-		"Error: Failed to query available provider packages\n\nno available releases match the given constraints":                                                                       false,
+		"Error: Failed to download module\n\ncould not download module: fatal: Could not resolve\nhost: github.com":                                                                       true,
+		"Error: Failed to query available provider packages\n\nno available releases match the given constraints":                                                                         false,
 		"Error: Unreadable module directory": false,
 	}
 	for output, want := range tests {

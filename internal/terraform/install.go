@@ -42,6 +42,9 @@ func (f *Finder) install(ctx context.Context, path string) (err error) {
 		if ctx.Err() != nil {
 			return missing.Download
 		}
+		if f.Progress != nil {
+			fmt.Fprintf(f.Progress, "OpenTofu %s cannot be downloaded (%v); building it\n", OpenTofuVersion, missing.Download)
+		}
 		if missing.Build = f.fromSource(ctx, work, got); missing.Build != nil {
 			return missing
 		}
