@@ -296,7 +296,13 @@ func mergeDocument(base, patch map[string]any) map[string]any {
 				base[k] = v
 				continue
 			}
-			base[k] = mergeDocument(asObject(base[k]), v)
+			merged := mergeDocument(asObject(base[k]), v)
+			if len(merged) == 0 && len(v) > 0 {
+				// Everything that was in it is gone.
+				delete(base, k)
+				continue
+			}
+			base[k] = merged
 		default:
 			base[k] = v
 		}

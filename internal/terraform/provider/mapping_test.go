@@ -42,9 +42,9 @@ func TestValuesSurviveTerraform(t *testing.T) {
 }
 
 func TestMergeDocument(t *testing.T) {
-	base := obj{"tags": obj{"a": "1", "b": "2"}, "properties": obj{"x": 1.0, "y": obj{"z": 2.0, "w": 3.0}, "list": []any{1.0}}}
-	got := mergeDocument(base, obj{"tags": obj{"c": "3"}, "properties": obj{"x": nil, "y": obj{"z": 4.0}, "list": []any{}}})
-	want := obj{"tags": obj{"c": "3"}, "properties": obj{"y": obj{"z": 4.0, "w": 3.0}, "list": []any{}}}
+	base := obj{"tags": obj{"a": "1", "b": "2"}, "properties": obj{"x": 1.0, "y": obj{"z": 2.0, "w": 3.0}, "list": []any{1.0}, "plan": obj{"id": "p"}}}
+	got := mergeDocument(base, obj{"tags": obj{"c": "3"}, "properties": obj{"x": nil, "y": obj{"z": 4.0}, "list": []any{}, "plan": obj{"id": nil}, "none": obj{"id": nil}, "empty": obj{}}})
+	want := obj{"tags": obj{"c": "3"}, "properties": obj{"y": obj{"z": 4.0, "w": 3.0}, "list": []any{}, "empty": obj{}}}
 	if !equalValues(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
