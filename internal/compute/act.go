@@ -95,7 +95,7 @@ func (l *loop) actItem(it *itemRecord) {
 			w.cancel()
 		case it.Stop != nil || (known > 0 && w == nil && !done):
 			// To be ended, or started only in part by a process that was killed.
-			l.endTasks(it, max(known, launched.tasks))
+			l.endTasks(it, max(known, len(launched.nodes)))
 		case w == nil && !done:
 			l.launch(it)
 		}
@@ -134,31 +134,32 @@ func (l *loop) nodesOf(it *itemRecord) []Node {
 func (l *loop) launch(it *itemRecord) {
 	item, nodes := it.Item, l.nodesOf(it)
 	l.start(itemKey(item.ID), workLaunch, func(ctx context.Context) func() {
-		n, err := l.m.launch(ctx, item, nodes)
+		started, err := l.m.launch(ctx, item, nodes)
 		return func() {
-			l.facts.launched[item.ID] = launch{attempt: item.Attempt, tasks: n, err: err}
+			l.facts.launched[item.ID] = launch{attempt: item.Attempt, nodes: started, err: err}
 		}
 	})
 }
 
-// launch returns how many tasks were started.
-func (m *Manager) launch(ctx context.Context, item Item, nodes []Node) (int, error) {
+// launch returns the nodes of the tasks that were started.
+func (m *Manager) launch(ctx context.Context, item Item, nodes []Node) (started []string, err error) {
 	specs, err := m.workload.Prepare(ctx, item, nodes)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if err := m.complete(item, nodes, specs); err != nil {
-		return 0, fmt.Errorf("prepare: %w", err)
+		return nil, fmt.Errorf("prepare: %w", err)
 	}
 	for i := range specs {
 		if err := ctx.Err(); err != nil {
-			return i, err
+			return started, err
 		}
 		if err := m.runner.StartTask(ctx, specs[i]); err != nil {
-			return i, fmt.Errorf("start task %d: %w", i, err)
+			return started, fmt.Errorf("start task %d: %w", i, err)
 		}
+		started = append(started, specs[i].NodeID)
 	}
-	return len(specs), nil
+	return started, nil
 }
 
 // complete fills in what the Manager knows of the tasks.

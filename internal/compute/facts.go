@@ -27,7 +27,7 @@ type nodeStart struct {
 // launch is how far preparing an attempt got.
 type launch struct {
 	attempt int
-	tasks   int // started
+	nodes   []string // of the tasks that were started, in their order
 	err     error
 }
 

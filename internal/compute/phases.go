@@ -1,8 +1,6 @@
 package compute
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // item brings one item forward as far as the facts allow.
 func (t *turn) item(it *itemRecord) error {
@@ -37,7 +35,9 @@ func (t *turn) queued(it *itemRecord) error {
 // act makes. Here its result is taken.
 func (t *turn) preparing(it *itemRecord) error {
 	l, done := t.facts.launched[it.ID]
-	done = done && l.attempt == it.Attempt
+	if l.attempt != it.Attempt {
+		l, done = launch{}, false
+	}
 	if it.Stop == nil {
 		if why := t.nodeTrouble(it); why != nil {
 			it.Stop = why
@@ -54,18 +54,15 @@ func (t *turn) preparing(it *itemRecord) error {
 	busy := t.workers[itemKey(it.ID)] != nil
 	if it.Stop != nil {
 		// What was started has been asked to end by act. Wait for all of it.
-		if busy || running > 0 || (done && known < l.tasks && t.nodeTrouble(it) == nil) {
+		if busy || t.stillRuns(it, l) {
 			return nil
 		}
-		it.TaskCount = max(known, l.tasks)
-		if !done {
-			it.TaskCount = known
-		}
+		it.TaskCount = max(known, len(l.nodes))
 		return t.end(it)
 	}
 	switch {
 	case done:
-		it.TaskCount = l.tasks
+		it.TaskCount = len(l.nodes)
 	case busy || known == 0:
 		return nil // the call is under way, or act makes it
 	case known == all:
@@ -81,6 +78,27 @@ func (t *turn) preparing(it *itemRecord) error {
 	it.StartedAt = t.now
 	t.info("item runs", logItem, it.ID, logAttempt, it.Attempt)
 	return t.moveItem(it, ItemEventLaunch)
+}
+
+// stillRuns says whether a task that was started may run, reported or not. Of a
+// node that is gone nothing runs any more.
+func (t *turn) stillRuns(it *itemRecord, l launch) bool {
+	for _, r := range t.facts.tasks[it.ID] {
+		if r.Attempt == it.Attempt && !r.Ended && !t.nodeGone(r.NodeID) {
+			return true
+		}
+	}
+	for i, node := range l.nodes {
+		if t.facts.task(it, i) == nil && !t.nodeGone(node) {
+			return true // its report is on its way
+		}
+	}
+	return false
+}
+
+func (t *turn) nodeGone(id string) bool {
+	n := t.world.nodes[id]
+	return n == nil || n.State == NodeUnusable || n.State == NodePreempted
 }
 
 // nodeTrouble is why an item that has nodes cannot go on with them, or nil.
@@ -149,14 +167,11 @@ func (t *turn) taskEnd(it *itemRecord, index int) *TaskResult {
 	} else if it.TaskCount == len(it.NodeIDs) {
 		node = it.NodeIDs[index]
 	}
-	if node == "" {
+	if node == "" || !t.nodeGone(node) {
 		return nil
 	}
-	if n := t.world.nodes[node]; n == nil || n.State == NodeUnusable || n.State == NodePreempted {
-		lost := lostResult()
-		return &lost
-	}
-	return nil
+	lost := lostResult()
+	return &lost
 }
 
 func (t *turn) whyStop(it *itemRecord, failed int) *Stop {

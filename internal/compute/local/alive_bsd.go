@@ -31,7 +31,7 @@ func watchAlive(path string) (aliveness, error) {
 
 func (f fifo) close() { f.File.Close() }
 
-// lookEvery bounds how long wait outlives its context. It is not how soon the
+// lookEveryMS bounds how long wait outlives its context. It is not how soon the
 // end is seen: poll returns at once for that.
 const lookEveryMS = 500
 

@@ -7,9 +7,9 @@
 //
 // A server that was killed and started again finds everything in the directory:
 //
-//	DIR/<node>/node.json        the node, and when its boot is over
-//	DIR/<node>/work/            scratch space that goes with the node
-//	DIR/.tasks/<task>/          one task, see taskdir.go
+//	DIR/nodes/<node>/node.json  the node, and when its boot is over
+//	DIR/nodes/<node>/work/      scratch space that goes with the node
+//	DIR/tasks/<task>/           one task, see taskdir.go
 package local
 
 import (
@@ -115,8 +115,10 @@ func Open(o Options) (*Runner, error) {
 		dir: dir, clock: o.Clock, bootDelay: o.BootDelay, supervisor: o.Supervisor, log: o.Log,
 		nodes: map[string]*node{}, tasks: map[string]*task{}, subscribers: map[*subscriber]bool{},
 	}
-	if err := os.MkdirAll(r.tasksDir(), 0o700); err != nil {
-		return nil, fmt.Errorf("open the local runner: %w", err)
+	for _, d := range []string{r.nodesDir(), r.tasksDir()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("open the local runner: %w", err)
+		}
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if err := r.discover(); err != nil {
@@ -132,30 +134,27 @@ func (r *Runner) Close() {
 	r.wg.Wait()
 }
 
-func (r *Runner) tasksDir() string         { return filepath.Join(r.dir, ".tasks") }
-func (r *Runner) nodeDir(id string) string { return filepath.Join(r.dir, id) }
+func (r *Runner) nodesDir() string         { return filepath.Join(r.dir, "nodes") }
+func (r *Runner) tasksDir() string         { return filepath.Join(r.dir, "tasks") }
+func (r *Runner) nodeDir(id string) string { return filepath.Join(r.nodesDir(), id) }
 
 // discover reads what an earlier process left.
 func (r *Runner) discover() error {
-	entries, err := os.ReadDir(r.dir)
+	entries, err := os.ReadDir(r.nodesDir())
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
 		n := new(node)
-		switch err := readJSON(filepath.Join(r.nodeDir(e.Name()), "node.json"), n); {
-		case errors.Is(err, fs.ErrNotExist): // it was being made or removed
+		if err := readJSON(filepath.Join(r.nodeDir(e.Name()), "node.json"), n); err != nil {
+			// It was being made or removed, or the machine went down.
+			r.log.Warn("removing what is left of a node", logNode, e.Name(), logError, err)
 			if err := removeTree(r.nodeDir(e.Name())); err != nil {
 				return err
 			}
-		case err != nil:
-			return fmt.Errorf("read node %s: %w", e.Name(), err)
-		default:
-			r.nodes[n.Spec.ID] = n
+			continue
 		}
+		r.nodes[n.Spec.ID] = n
 	}
 	if entries, err = os.ReadDir(r.tasksDir()); err != nil {
 		return err
@@ -169,12 +168,19 @@ func (r *Runner) discover() error {
 }
 
 func (r *Runner) discoverTask(d taskDir) error {
+	held, err := d.lockHeld()
+	if err != nil {
+		return err
+	}
 	var spec compute.TaskSpec
 	if err := readJSON(d.spec(), &spec); err != nil {
-		if errors.Is(err, fs.ErrNotExist) { // killed before anything was started
-			return removeTree(string(d))
+		if held {
+			return err
 		}
-		return err
+		// The server was killed before it started anything, or the machine went
+		// down, and with it everything.
+		r.log.Warn("removing what is left of a task", logTask, filepath.Base(string(d)), logError, err)
+		return removeTree(string(d))
 	}
 	t := &task{taskDir: d, ref: spec.TaskRef, ended: make(chan struct{})}
 	if err := readJSON(d.result(), &t.result); err == nil {
@@ -182,9 +188,7 @@ func (r *Runner) discoverTask(d taskDir) error {
 		r.tasks[t.ref.ID] = t
 		return nil
 	}
-	if held, err := d.lockHeld(); err != nil {
-		return err
-	} else if _, err := os.Stat(d.supervisor()); !held && errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(d.supervisor()); !held && errors.Is(err, fs.ErrNotExist) {
 		// The server was killed before the supervisor lived, so nothing ran.
 		return removeTree(string(d))
 	}
@@ -344,11 +348,11 @@ func (r *Runner) follow(t *task, alive aliveness, cmd *exec.Cmd) {
 			return
 		}
 		if err != nil {
-			r.log.Error("cannot see whether the supervisor lives", "task", t.ref.ID, "error", err)
+			r.log.Error("cannot see whether the supervisor lives", logTask, t.ref.ID, logError, err)
 		}
 		if cmd != nil {
 			if err := cmd.Wait(); err != nil {
-				r.log.Warn("the supervisor failed", "task", t.ref.ID, "error", err, "log", t.log())
+				r.log.Warn("the supervisor failed", logTask, t.ref.ID, logError, err, logFile, t.log())
 			}
 		}
 		res, err := t.outcome(r.ctx)
@@ -356,7 +360,7 @@ func (r *Runner) follow(t *task, alive aliveness, cmd *exec.Cmd) {
 			return
 		}
 		if err != nil {
-			r.log.Error("cannot read how a task ended", "task", t.ref.ID, "error", err)
+			r.log.Error("cannot read how a task ended", logTask, t.ref.ID, logError, err)
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -446,3 +450,11 @@ func removeTree(dir string) error {
 	})
 	return os.RemoveAll(dir)
 }
+
+// Keys of log attributes.
+const (
+	logNode  = "node"
+	logTask  = "task"
+	logError = "error"
+	logFile  = "log"
+)

@@ -162,7 +162,7 @@ func TestNothingOutlivesTheCommand(t *testing.T) {
 func supervisorPID(t *testing.T, dir string) int {
 	t.Helper()
 	var pid int
-	text := awaitFile(t, filepath.Join(dir, ".tasks", "task", "supervisor.json"))
+	text := awaitFile(t, filepath.Join(dir, "tasks", "task", "supervisor.json"))
 	if _, err := fmt.Sscanf(text, `{"PID":%d`, &pid); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -274,7 +274,7 @@ func TestServerKilledBeforeTheSupervisorLived(t *testing.T) {
 	startNode(t, r)
 	r.Close()
 	for _, files := range [][]string{nil, {"lock"}, {"lock", "task.json"}, {"lock", "task.json", "alive"}} {
-		task := filepath.Join(home, ".tasks", "task")
+		task := filepath.Join(home, "tasks", "task")
 		if err := os.MkdirAll(task, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -387,7 +387,7 @@ func TestBootDelayIsOnTheClockAndSurvivesARestart(t *testing.T) {
 func TestBadNamesStayInTheDirectory(t *testing.T) {
 	r := open(t, t.TempDir())
 	defer r.Close()
-	for _, id := range []string{"", "..", "a/b", ".tasks"} {
+	for _, id := range []string{"", "..", "a/b", ".hidden"} {
 		if _, err := r.StartNode(t.Context(), compute.NodeSpec{ID: id}); err == nil {
 			t.Errorf("node %q was started", id)
 		}

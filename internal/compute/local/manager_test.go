@@ -158,15 +158,10 @@ func TestManagerOnRealProcesses(t *testing.T) {
 			}
 		}
 	}
-	for _, dir := range []string{home, filepath.Join(home, ".tasks")} {
-		left, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range left {
-			if e.Name() != ".tasks" {
-				t.Errorf("%s is left in %s", e.Name(), dir)
-			}
+	for _, dir := range []string{"nodes", "tasks"} {
+		left, err := os.ReadDir(filepath.Join(home, dir))
+		if err != nil || len(left) > 0 {
+			t.Errorf("left in %s: %v, %v", dir, left, err)
 		}
 	}
 }
