@@ -96,7 +96,7 @@ func (e *engine) stage(ctx context.Context, r ref, id string, in *intake) error 
 		e.undo(in, err)
 		return fmt.Errorf("put block of %s: %w", r.name, err)
 	}
-	e.settle(gone)
+	e.settle(gone, nil)
 	return nil
 }
 
@@ -113,9 +113,10 @@ func (e *engine) commit(ctx context.Context, r ref, choices []blockChoice, build
 	now, etag := e.stamp()
 	list := randomHex(12)
 	var gone []string
+	var old *blobRec
 	err = e.store.Update(ctx, func(tx store.Tx) error {
-		key, old, err := find(tx, r)
-		if err != nil {
+		var key string
+		if key, old, err = find(tx, r); err != nil {
 			return err
 		}
 		if v := visible(old); v != nil && v.Type != BlockBlob {
@@ -147,7 +148,7 @@ func (e *engine) commit(ctx context.Context, r ref, choices []blockChoice, build
 	if err != nil {
 		return nil, fmt.Errorf("put block list of %s: %w", r.name, err)
 	}
-	e.settle(gone)
+	e.settle(gone, old)
 	return b, nil
 }
 

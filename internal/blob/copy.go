@@ -46,6 +46,7 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 	}
 	now, etag := e.stamp()
 	var gone []string
+	var old *blobRec
 	err = e.store.Update(ctx, func(tx store.Tx) error {
 		_, again, err := find(tx, src)
 		if err != nil {
@@ -54,8 +55,8 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 		if again = visible(again); again == nil || again.ETag != from.ETag {
 			return errReplaced
 		}
-		key, old, err := find(tx, dst)
-		if err != nil {
+		var key string
+		if key, old, err = find(tx, dst); err != nil {
 			return err
 		}
 		if b, err = build(visible(old), from); err != nil {
@@ -80,7 +81,7 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 		}
 		return nil, err
 	}
-	e.settle(gone)
+	e.settle(gone, old)
 	return b, nil
 }
 

@@ -203,11 +203,11 @@ type change func(old *blobRec) (*blobRec, error)
 func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *blobRec, err error) {
 	now, etag := e.stamp()
 	var gone []string
+	var old *blobRec
 	data := randomHex(12)
 	err = e.store.Update(ctx, func(tx store.Tx) error {
-		gone = gone[:0]
-		key, old, err := find(tx, r)
-		if err != nil {
+		var key string
+		if key, old, err = find(tx, r); err != nil {
 			return err
 		}
 		if b, err = build(visible(old)); err != nil {
@@ -238,7 +238,7 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 		e.undo(in, err)
 		return nil, fmt.Errorf("put blob %s: %w", r.name, err)
 	}
-	e.settle(gone)
+	e.settle(gone, old)
 	return b, nil
 }
 
@@ -278,9 +278,10 @@ func (e *engine) update(ctx context.Context, r ref, change func(*blobRec) error)
 // remove deletes a blob, with the uncommitted blocks it may have.
 func (e *engine) remove(ctx context.Context, r ref, check func(*blobRec) error) error {
 	var gone []string
-	err := e.store.Update(ctx, func(tx store.Tx) error {
-		key, b, err := find(tx, r)
-		if err != nil {
+	var b *blobRec
+	err := e.store.Update(ctx, func(tx store.Tx) (err error) {
+		var key string
+		if key, b, err = find(tx, r); err != nil {
 			return err
 		}
 		if visible(b) == nil {
@@ -297,7 +298,7 @@ func (e *engine) remove(ctx context.Context, r ref, check func(*blobRec) error) 
 	if err != nil {
 		return fmt.Errorf("delete blob %s: %w", r.name, err)
 	}
-	e.settle(gone)
+	e.settle(gone, b)
 	return nil
 }
 
@@ -350,10 +351,12 @@ func retainFile(tx store.Tx, id string) error {
 	return save(tx, bucketFiles, id, f)
 }
 
-// settle runs after a transaction that released something is durable.
-func (e *engine) settle(gone []string) {
+// settle runs after a transaction that released old is durable.
+func (e *engine) settle(gone []string, old *blobRec) {
 	e.files.remove(gone...)
-	e.kick()
+	if old != nil && (old.List != "" || old.Staged != "") {
+		e.kick() // release left the rest to the reaper
+	}
 }
 
 // isGone reports whether err means that a file vanished between being looked up

@@ -3,6 +3,7 @@ package blob
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -73,9 +74,6 @@ func newOperations() *operations {
 		{name: "Get User Delegation Key", level: onService, methods: "POST", restype: "service", comp: "userdelegationkey", action: "generateUserDelegationKey/action", bearerOnly: true, do: (*Service).getUserDelegationKey},
 		{name: "Blob Batch", level: onService, methods: "POST", comp: "batch", account: "d", action: "containers/read"},
 		{name: "Find Blobs by Tags", level: onService, methods: get, comp: "blobs", account: "f", action: "containers/blobs/filter/action", data: true},
-		{name: "Preflight Blob Request", level: onService, methods: "OPTIONS", public: "blob"},
-		{name: "Preflight Blob Request", level: onContainer, methods: "OPTIONS", public: "blob"},
-		{name: "Preflight Blob Request", level: onBlob, methods: "OPTIONS", public: "blob"},
 
 		// Containers.
 		{name: "Create Container", level: onContainer, methods: put, restype: container, account: "wc", action: "containers/write", do: (*Service).createContainer},
@@ -124,9 +122,34 @@ func newOperations() *operations {
 	}}
 }
 
+// Operation is a row of the coverage list.
+type Operation struct {
+	// Name is Microsoft's name of the operation.
+	Name string
+	// Implemented is false when the operation answers 501.
+	Implemented bool
+}
+
+// Operations lists what the Blob service of Azure can do, and whether this one
+// does it. The operations of the other services but their properties, all of
+// them unimplemented, are not in it.
+func Operations() []Operation {
+	out := []Operation{{Name: "Preflight Blob Request"}}
+	for _, op := range newOperations().rows {
+		o := Operation{Name: op.name, Implemented: op.do != nil}
+		if !slices.Contains(out, o) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // find returns the operation that a request asks for, or the error that says why
 // there is none.
 func (o *operations) find(l level, r *http.Request, q url.Values) (*operation, error) {
+	if r.Method == http.MethodOptions {
+		return nil, notImplemented("Preflight Blob Request")
+	}
 	restype, comp := strings.ToLower(q.Get("restype")), strings.ToLower(q.Get("comp"))
 	known := false
 	for i := range o.rows {
@@ -146,8 +169,6 @@ func (o *operations) find(l level, r *http.Request, q url.Values) (*operation, e
 	switch {
 	case known:
 		return nil, refuse("UnsupportedHttpVerb")
-	case r.Method == http.MethodOptions:
-		return nil, notImplemented("Preflight Blob Request")
 	case comp != "":
 		return nil, badQuery("comp", q.Get("comp"), "")
 	case restype != "":

@@ -149,6 +149,7 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "box/b?comp=lease", "", nil, 501, "NotImplementedByAzimuth"},
 		{"PUT", "box/b?comp=snapshot", "", nil, 501, "NotImplementedByAzimuth"},
 		{"PUT", "box/b?comp=nonsense", "", nil, 400, "InvalidQueryParameterValue"},
+		{"OPTIONS", "box/b", "", nil, 501, "NotImplementedByAzimuth"},
 		{"POST", "box/b", "", nil, 405, "UnsupportedHttpVerb"},
 		{"GET", "box?restype=container&comp=list&maxresults=0", "", nil, 400, "OutOfRangeQueryParameterValue"},
 		{"GET", "box?restype=container&comp=list&marker=x", "", nil, 400, "InvalidQueryParameterValue"},
@@ -329,4 +330,18 @@ func FuzzRange(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestOperations(t *testing.T) {
+	done, open := 0, 0
+	for _, op := range Operations() {
+		if op.Implemented {
+			done++
+		} else {
+			open++
+		}
+	}
+	if done < 25 || open < 15 {
+		t.Errorf("%d implemented, %d not", done, open)
+	}
 }
