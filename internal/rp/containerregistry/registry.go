@@ -254,3 +254,16 @@ func (p *provider) checkName(ctx context.Context, req *arm.Request) (*arm.Respon
 	}
 	return arm.OK(map[string]any{"nameAvailable": true}), nil
 }
+
+// Admin is the admin user of a registry and its passwords by name; ok is false
+// when the registry has its admin user off.
+func Admin(r *arm.Resource) (user string, passwords map[string]string, ok bool) {
+	if !r.Body.Bool("properties.adminUserEnabled", false) {
+		return "", nil, false
+	}
+	passwords = map[string]string{}
+	for _, name := range passwordNames() {
+		passwords[name] = r.Private.String("passwords." + name)
+	}
+	return r.Name(), passwords, true
+}

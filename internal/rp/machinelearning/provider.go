@@ -1,0 +1,137 @@
+// Package machinelearning is the part of the resource provider
+// Microsoft.MachineLearningServices that describes workspaces and their
+// computes. Jobs and assets are in package ml, nodes in package compute; both
+// are reached through interfaces.
+package machinelearning
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/catalog"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+const (
+	namespace = "Microsoft.MachineLearningServices"
+
+	// WorkspaceType and ComputeType are the types of this package.
+	WorkspaceType = namespace + "/workspaces"
+	ComputeType   = WorkspaceType + "/computes"
+)
+
+// Pool is what a cluster asks of the engine that runs its nodes.
+type Pool struct {
+	// ID is the compute's ARM ID in lower case.
+	ID string
+	// VMSize is the size's name as the user wrote it; VCPUs, MemoryGiB and GPUs
+	// are what one node of it has.
+	VMSize    string
+	VCPUs     int
+	MemoryGiB float64
+	GPUs      int
+	// Priority is "Dedicated" or "LowPriority".
+	Priority string
+	// Min and Max bound the number of nodes, IdleTime is how long one stays
+	// after its last job.
+	Min, Max int
+	IdleTime time.Duration
+	// SubnetID is the subnet of the nodes, or "".
+	SubnetID string
+	Tags     map[string]string
+}
+
+// PoolStatus is how a pool is.
+type PoolStatus struct {
+	Preparing, Idle, Running, Leaving, Preempted, Unusable int
+	// Current is the number of nodes, Target the number that it is, or was last,
+	// changed to.
+	Current, Target int
+	// Resizing tells whether nodes are being added or removed, and Since since
+	// when that has been so.
+	Resizing bool
+	Since    time.Time
+	// Errors are sentences about nodes that failed.
+	Errors []string
+}
+
+// Node is one machine of a pool.
+type Node struct {
+	ID string
+	// State is Azure's NodeState: idle, running, preparing, unusable, leaving or
+	// preempted.
+	State string
+	// Job is the ARM ID of the job that has the node, or "".
+	Job string
+	// PrivateIP and PublicIP are the node's addresses, or "".
+	PrivateIP, PublicIP string
+	Port                int
+}
+
+// Pools is the engine that runs the nodes of clusters.
+type Pools interface {
+	// PutPool creates a pool or changes it in place.
+	PutPool(tx store.Tx, p Pool) error
+	// DeletePool ends a pool. Deleting none is not an error.
+	DeletePool(tx store.Tx, id string) error
+	// PoolStatus says how a pool is; store.ErrNotFound when there is none.
+	PoolStatus(tx store.Tx, id string) (PoolStatus, error)
+	// PoolNodes returns the nodes of a pool, in the order of their IDs.
+	PoolNodes(tx store.Tx, id string) ([]Node, error)
+}
+
+// Lifecycle is what stands in workspaces besides computes.
+type Lifecycle interface {
+	// WorkspaceCreated makes what a new workspace has from the start. It is
+	// called in the Put hook, once p.Resource is complete.
+	WorkspaceCreated(ctx context.Context, p *arm.Put) error
+	// WorkspaceDeleted forgets what a workspace had, after its children.
+	WorkspaceDeleted(ctx context.Context, d *arm.Delete) error
+}
+
+// Deps is what the provider needs.
+type Deps struct {
+	Catalog   *catalog.Catalog
+	Pools     Pools
+	Lifecycle Lifecycle
+	// HoldNames keeps the name of a deleted workspace from being used again for
+	// 14 days unless it is purged, as Azure does.
+	HoldNames bool
+}
+
+type provider struct {
+	Deps
+	kernel  *arm.Kernel
+	deleted store.Collection[deletedWorkspace]
+}
+
+// Provider returns the descriptors of workspaces and computes.
+func Provider(deps Deps) *arm.Provider {
+	p := &provider{Deps: deps, deleted: deletedWorkspaces()}
+	return &arm.Provider{
+		Namespace: namespace,
+		Types:     []*arm.ResourceType{p.workspace(), p.compute()},
+		Actions: []arm.Action{
+			{Name: "locations/{}/vmSizes", Method: http.MethodGet, Permission: namespace + "/locations/vmsizes/read", Handle: p.vmSizes},
+			{Name: "locations/{}/usages", Method: http.MethodGet, Permission: namespace + "/locations/usages/read", Handle: p.usages},
+		},
+		Bind: func(k *arm.Kernel) { p.kernel = k },
+	}
+}
+
+// SubnetIndex is the index entry of a compute by the subnet that it stands in.
+func SubnetIndex(subnetID string) string { return "subnet|" + arm.Key(subnetID) }
+
+// InSubnet is the IDs of the computes that stand in a subnet.
+func InSubnet(tx store.Tx, res *arm.Resources, subnetID string) ([]string, error) {
+	var out []string
+	for r, err := range res.Find(tx, ComputeType, SubnetIndex(subnetID)) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r.ID)
+	}
+	return out, nil
+}
