@@ -265,6 +265,12 @@ func TestProviderBlock(t *testing.T) {
 	if diags := d.configure(obj{"features": []any{nil}, "client_id": "x", "client_secret": "right", "subscription_id": testSubscription}); len(diags) > 0 {
 		t.Error(says(diags))
 	}
+	if diags := d.configure(obj{"features": []any{nil}, "use_msi": true}); len(diags) != 1 || !strings.Contains(diags[0].Detail, "It does not use: use_msi") {
+		t.Error(says(diags))
+	}
+	if diags := d.configure(obj{"features": []any{nil}, "client_id": "x", "client_secret": "right"}); len(diags) > 0 {
+		t.Error(says(diags))
+	}
 	ses, err := d.srv.session(t.Context())
 	if err != nil || ses.objectID != "0d" || ses.clientID != "x" {
 		t.Errorf("the principal is %v, %v", ses, err)

@@ -46,8 +46,7 @@ type resourceType struct {
 	decode       func(o *operation, doc, state map[string]any) error
 	beforeDelete func(*operation) error
 	afterDelete  func(*operation) error
-	// createErr may replace the error of a create request: retry asks for another
-	// attempt.
+	// retryCreate says which errors of a create may pass.
 	retryCreate func(error) bool
 	// store does the requests of a type that is not an ARM document.
 	store store
@@ -121,6 +120,11 @@ func (o *operation) codec(explicit bool) codec {
 	return codec{major: o.major, explicit: explicit}
 }
 
+// createRetries is how often a create is tried again that fails in a way that may
+// pass: for about eight seconds. azurerm goes on until the create timeout, since in
+// Azure it can take minutes until a principal is known everywhere.
+const createRetries = 15
+
 // alreadyExists is azurerm's error for a resource that is there but not in the
 // state.
 func (o *operation) alreadyExists() error {
@@ -170,7 +174,7 @@ func (o *operation) create() (map[string]any, error) {
 	}
 	for try := 0; ; try++ {
 		err = o.put(o.ctx, o.path(), o.version(), doc)
-		if err == nil || o.typ.retryCreate == nil || !o.typ.retryCreate(err) {
+		if err == nil || o.typ.retryCreate == nil || !o.typ.retryCreate(err) || try >= createRetries {
 			break
 		}
 		if waitErr := o.pause(try); waitErr != nil {

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/terraform-plugin-go/tfprotov5"
@@ -125,10 +126,36 @@ func (s *server) ConfigureProvider(ctx context.Context, req *tfprotov5.Configure
 		resp.Diagnostics = failure("configuring the azurerm provider", err)
 		return resp, nil
 	}
+	if ignored := ignoredCredentials(config); len(ignored) > 0 {
+		resp.Diagnostics = []*tfprotov5.Diagnostic{{
+			Severity: tfprotov5.DiagnosticSeverityWarning,
+			Summary:  "credentials of the provider block are not used",
+			Detail: fmt.Sprintf("The built-in provider signs in with client_id and client_secret, or as the principal that azimuth runs it for (%s). It does not use: %s.",
+				ses.clientID, strings.Join(ignored, ", ")),
+		}}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions[connectionOf(ctx)] = ses
 	return resp, nil
+}
+
+// ignoredCredentials lists the arguments that ask for a way to sign in which the
+// built-in provider does not have.
+func ignoredCredentials(config map[string]any) []string {
+	var out []string
+	for _, name := range []string{
+		"auxiliary_tenant_ids", "client_certificate", "client_certificate_path", "client_id_file_path", "client_secret_file_path",
+		"oidc_token", "oidc_token_file_path", "oidc_request_token", "use_aks_workload_identity", "use_msi", "use_oidc",
+	} {
+		if !isZero(config[name]) {
+			out = append(out, name)
+		}
+	}
+	if (config["client_id"] == nil) != (config["client_secret"] == nil) {
+		out = append(out, "client_id without client_secret, or the other way round")
+	}
+	return out
 }
 
 // StopProvider is answered by the protocol library, which cancels the contexts of
