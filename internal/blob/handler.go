@@ -201,7 +201,7 @@ func (s *Service) fail(c *call, err error) {
 	}
 	h := c.w.Header()
 	for _, k := range []string{"Content-Length", "Content-MD5", "Content-Encoding", "Content-Language", "Content-Disposition", "Cache-Control", "ETag", "Last-Modified"} {
-		h.Del(k)
+		delete(h, k) // as they were set, not in the form of net/http
 	}
 	h["x-ms-error-code"] = []string{e.Code}
 	if e.Status == http.StatusUnauthorized {

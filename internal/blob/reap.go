@@ -33,22 +33,23 @@ func (e *engine) kick() {
 }
 
 // reap takes discarded data apart until ctx ends. Garbage of an earlier process
-// is done first.
-func (e *engine) reap(ctx context.Context) error {
+// is done first. What fails is reported and tried again with the next garbage,
+// or after an hour.
+func (e *engine) reap(ctx context.Context, report func(error)) {
 	due := make(chan struct{}, 1)
 	timer := e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
 	defer func() { timer.Stop() }()
 	for {
-		if err := e.reapAll(ctx); err != nil {
-			return err
+		if err := e.reapAll(ctx); err != nil && ctx.Err() == nil {
+			report(err)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		case <-e.wake:
 		case <-due:
-			if err := e.expireStaged(ctx); err != nil {
-				return err
+			if err := e.expireStaged(ctx); err != nil && ctx.Err() == nil {
+				report(err)
 			}
 			timer = e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
 		}
@@ -58,6 +59,7 @@ func (e *engine) reap(ctx context.Context) error {
 // reapAll does all the garbage there is, but for lists that are being read.
 func (e *engine) reapAll(ctx context.Context) error {
 	after := ""
+	var failed error
 	for {
 		var entry *store.Entry
 		err := e.store.View(ctx, func(tx store.Tx) error {
@@ -74,19 +76,21 @@ func (e *engine) reapAll(ctx context.Context) error {
 			return fmt.Errorf("read blob garbage: %w", err)
 		}
 		if entry == nil {
-			return nil
+			return failed
 		}
 		after = entry.Key
 		g, err := decode[garbage](bucketGarbage, entry.Key, entry.Value)
 		if err != nil {
-			return err
+			failed = err
+			continue
 		}
 		if g.Kind == "list" && e.pinned(g.ID) {
 			continue // its last reader wakes the reaper
 		}
 		for done := false; !done; {
 			if done, err = e.reapSome(ctx, entry.Key, g); err != nil {
-				return fmt.Errorf("reap blob %s %s: %w", g.Kind, g.ID, err)
+				failed = fmt.Errorf("reap blob %s %s: %w", g.Kind, g.ID, err)
+				break
 			}
 		}
 	}

@@ -129,9 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 		stop: stop,
 	}
 	s.tasks.Go(func() {
-		if err := s.eng.reap(background); err != nil && background.Err() == nil {
-			s.log.Error("blob garbage collection stopped", "error", err)
-		}
+		s.eng.reap(background, func(err error) { s.log.Error("blob garbage collection failed", "error", err) })
 	})
 	s.tasks.Go(func() {
 		if n, err := s.eng.sweep(background); err != nil && background.Err() == nil {
