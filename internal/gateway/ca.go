@@ -64,6 +64,7 @@ func permittedDomains() []string {
 		"file.core.windows.net",
 		"queue.core.windows.net",
 		"table.core.windows.net",
+		"web.core.windows.net",
 		"vault.azure.net",
 		"notebooks.azure.net",
 		"azurecr.io",

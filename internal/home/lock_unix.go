@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,13 @@ func (d Dir) Lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock home: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for try := 0; try < 50 && errors.Is(err, unix.EWOULDBLOCK); try++ {
+		// somebody may only be looking (locked holds it for microseconds)
+		time.Sleep(2 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrLocked

@@ -1,0 +1,102 @@
+package blob
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// ContainerInfo is a container as the management plane shows and changes it. The
+// methods in this file work in the caller's transaction and authorise nobody.
+type ContainerInfo struct {
+	Name string
+	// PublicAccess is "", "blob" or "container".
+	PublicAccess string
+	Metadata     map[string]string
+	// ETag is quoted.
+	ETag     string
+	Modified time.Time
+}
+
+func (c *containerRec) info() ContainerInfo {
+	return ContainerInfo{
+		Name: c.Name, PublicAccess: c.Public, Metadata: c.Metadata,
+		ETag: etagString(c.ETag), Modified: time.Unix(0, c.Modified).UTC(),
+	}
+}
+
+// ContainerIn returns a container of the account instance uid, or an error with
+// the code ContainerNotFound.
+func (s *Service) ContainerIn(tx store.Tx, uid, name string) (ContainerInfo, error) {
+	c, err := findContainer(tx, uid, name)
+	if err != nil {
+		return ContainerInfo{}, err
+	}
+	return c.info(), nil
+}
+
+// ContainersIn returns up to limit containers behind the name after, in the order
+// of their names.
+func (s *Service) ContainersIn(tx store.Tx, uid, after string, limit int) ([]ContainerInfo, error) {
+	r := store.Range{Prefix: containerKey(uid, ""), Limit: limit}
+	if after != "" {
+		r.After = containerKey(uid, after)
+	}
+	var out []ContainerInfo
+	for row, err := range tx.Scan(bucketContainers, r) {
+		if err != nil {
+			return nil, fmt.Errorf("list containers: %w", err)
+		}
+		c, err := decode[containerRec](bucketContainers, row.Key, row.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c.info())
+	}
+	return out, nil
+}
+
+// PutContainerIn creates a container, or changes the metadata and public access
+// of one that is there.
+func (s *Service) PutContainerIn(tx store.Tx, uid string, in ContainerInfo) error {
+	if err := checkContainerName(in.Name); err != nil {
+		return err
+	}
+	c, err := findContainer(tx, uid, in.Name)
+	if HasCode(err, "ContainerNotFound") {
+		c, err = &containerRec{Name: in.Name, ID: randomHex(12)}, nil
+	}
+	if err != nil {
+		return err
+	}
+	c.Public, c.Metadata = in.PublicAccess, in.Metadata
+	c.Modified, c.ETag = s.eng.stamp()
+	return save(tx, bucketContainers, containerKey(uid, in.Name), c)
+}
+
+// DeleteContainerIn removes a container with its blobs. Removing none is not an
+// error. Its space comes back in the background.
+func (s *Service) DeleteContainerIn(tx store.Tx, uid, name string) error {
+	c, err := findContainer(tx, uid, name)
+	if HasCode(err, "ContainerNotFound") {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := tx.Delete(bucketContainers, containerKey(uid, name)); err != nil {
+		return err
+	}
+	return s.eng.discard(tx, garbage{Kind: "container", ID: c.ID})
+}
+
+// DeleteAccountIn removes everything that an account instance has. Its space
+// comes back in the background.
+func (s *Service) DeleteAccountIn(tx store.Tx, uid string) error {
+	return s.eng.discard(tx, garbage{Kind: "account", ID: uid})
+}
+
+// Reclaim tells the service that a transaction which deleted something is
+// durable, so that it can begin to free the space.
+func (s *Service) Reclaim() { s.eng.kick() }

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/azimuth-ml/azimuth/internal/home"
+)
+
+// startServer makes sure that a server runs for the home and returns it.
+func (a *app) startServer(ctx context.Context, f serveFlags) (home.Server, error) {
+	d, err := a.home()
+	if err != nil {
+		return home.Server{}, err
+	}
+	s, err := d.ReadServer()
+	if err == nil {
+		if f.strict && !s.Strict {
+			return s, hint(errors.New("a server that is not strict runs for this home"), "Stop it (azimuth stop) and try again, or leave --strict out.")
+		}
+		if f.listen != "" && f.listen != s.Address {
+			return s, hint(fmt.Errorf("the server for this home listens on %s", s.Address), "Stop it (azimuth stop) and try again, or leave --listen out.")
+		}
+		return s, nil
+	}
+	if !errors.Is(err, home.ErrNoServer) {
+		return s, err
+	}
+	if err := d.Make(); err != nil {
+		return s, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return s, fmt.Errorf("start server: %w", err)
+	}
+	log, err := os.OpenFile(d.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return s, fmt.Errorf("start server: %w", err)
+	}
+	defer log.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return s, fmt.Errorf("start server: %w", err)
+	}
+	defer r.Close()
+	cmd := exec.Command(exe, append(f.args(), "--home", string(d), "--ready-fd", "3")...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives this terminal
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return s, fmt.Errorf("start server: %w", err)
+	}
+	go func() { // the read ends when the server is ready or gone; a signal ends it, too
+		<-ctx.Done()
+		r.Close()
+	}()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if ctx.Err() != nil {
+		return s, ctx.Err()
+	}
+	if msg, ok := strings.CutPrefix(strings.TrimSpace(line), "error "); ok {
+		cmd.Wait()
+		// another `up` may have won the race for the home
+		if s, again := d.ReadServer(); again == nil {
+			return s, nil
+		}
+		return s, fmt.Errorf("the server did not start: %s", msg)
+	}
+	if strings.TrimSpace(line) != "ready" {
+		return s, hint(fmt.Errorf("the server ended before it was ready: %v", err), "Its log is %s.", d.Log())
+	}
+	if err := cmd.Process.Release(); err != nil {
+		return s, fmt.Errorf("start server: %w", err)
+	}
+	return d.ReadServer()
+}

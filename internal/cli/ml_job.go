@@ -1,0 +1,321 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/client"
+	"github.com/azimuth-ml/azimuth/internal/jobspec"
+	"github.com/azimuth-ml/azimuth/internal/submit"
+)
+
+func (a *app) mlJobCommand(f *mlFlags) *cobra.Command {
+	cmd := &cobra.Command{Use: "job", Short: "Create, list, show, stream, cancel and download jobs"}
+	cmd.AddCommand(a.jobCreate(f), a.jobList(f), a.jobShow(f), a.jobStream(f), a.jobCancel(f), a.jobDownload(f))
+	return cmd
+}
+
+func (a *app) jobCreate(f *mlFlags) *cobra.Command {
+	var file, name string
+	var set []string
+	var stream bool
+	cmd := &cobra.Command{
+		Use: "create -f FILE", Short: "Submit the job that a YAML file describes",
+		Example: "  azimuth ml job create -f examples/train/job.yml --stream\n  azimuth ml job create -f job.yml --set inputs.epochs=5",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			job, err := jobspec.ParseFile(file, set...)
+			if err != nil {
+				return fmt.Errorf("the job was not submitted:\n%w", err)
+			}
+			for _, w := range job.Warnings {
+				fmt.Fprintf(a.stderr, "%s %s\n", a.style(a.stderr).yellow("warning:"), w)
+			}
+			if name != "" {
+				job.Name = name
+			}
+			if job.ExperimentName == "" {
+				wd, err := os.Getwd()
+				if err != nil {
+					return err
+				}
+				job.ExperimentName = jobspec.DefaultExperimentName(wd)
+			}
+			return a.withWorkspace(ctx, f, func(s *session, ws arm.Doc) error {
+				sub := &submit.Submitter{Client: s.client, Workspace: ws.String("id"), Now: s.now, Progress: a.step}
+				doc, err := sub.Submit(ctx, job)
+				if err != nil {
+					return fmt.Errorf("the job was not submitted: %w", err)
+				}
+				if stream {
+					return a.stream(ctx, s, ws, doc)
+				}
+				return a.print("json", doc, func() *table { return jobTable([]arm.Doc{doc}) })
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the job's YAML file")
+	cmd.MarkFlagRequired("file")
+	cmd.MarkFlagFilename("file", "yml", "yaml")
+	cmd.Flags().StringVarP(&name, "name", "n", "", "name of the job (default: one is made)")
+	cmd.Flags().StringArrayVar(&set, "set", nil, "override a key of the file, KEY.PATH=VALUE (repeatable)")
+	cmd.Flags().BoolVarP(&stream, "stream", "s", false, "show the job's log until it ends; exits with 1 unless it completes")
+	return cmd
+}
+
+// now is the cloud's time.
+func (s *session) now(ctx context.Context) (time.Time, error) {
+	var c struct{ Now time.Time }
+	err := s.admin(ctx, http.MethodGet, "/v1/clock", nil, &c)
+	return c.Now, err
+}
+
+func jobPath(ws arm.Doc, name string) string {
+	return ws.String("id") + "/jobs/" + url.PathEscape(name)
+}
+
+func (a *app) jobList(f *mlFlags) *cobra.Command {
+	var most int
+	var archived bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List jobs, newest first", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if most < 1 {
+				return usagef("--max-results is a positive number, not %d", most)
+			}
+			return a.withWorkspace(cmd.Context(), f, func(s *session, ws arm.Doc) error {
+				path := ws.String("id") + "/jobs"
+				q := url.Values{"$top": {strconv.Itoa(min(most, 1000))}}
+				if archived {
+					q.Set("listViewType", "All")
+				}
+				all := []arm.Doc{}
+				for j, err := range client.List[arm.Doc](cmd.Context(), s.client, path+"?"+q.Encode(), mlAPI) {
+					if err != nil {
+						return err
+					}
+					if all = append(all, j); len(all) == most {
+						break
+					}
+				}
+				return a.print("table", all, func() *table { return jobTable(all) })
+			})
+		},
+	}
+	cmd.Flags().IntVarP(&most, "max-results", "r", 50, "the most jobs to list")
+	cmd.Flags().BoolVar(&archived, "include-archived", false, "list archived jobs too")
+	return cmd
+}
+
+func jobTable(all []arm.Doc) *table {
+	t := &table{header: []string{"name", "status", "experiment", "compute", "created", "display name"}}
+	for _, j := range all {
+		compute := j.String("properties.computeId")
+		compute = compute[strings.LastIndexByte(compute, '/')+1:]
+		created := j.String("systemData.createdAt")
+		if ts, err := time.Parse(time.RFC3339, created); err == nil {
+			created = ts.Local().Format(time.DateTime)
+		}
+		t.add(j.String("name"), j.String("properties.status"), j.String("properties.experimentName"), compute, created, j.String("properties.displayName"))
+	}
+	return t
+}
+
+// nameFlag adds the flag that names a job.
+func nameFlag(cmd *cobra.Command, name *string) *cobra.Command {
+	cmd.Flags().StringVarP(name, "name", "n", "", "name of the job")
+	cmd.MarkFlagRequired("name")
+	return cmd
+}
+
+// getJob reads a job. A missing one is an error that says what to do.
+func (s *session) getJob(ctx context.Context, ws arm.Doc, name string) (arm.Doc, error) {
+	var j arm.Doc
+	err := s.client.Do(ctx, http.MethodGet, jobPath(ws, name), mlAPI, nil, &j)
+	if client.IsNotFound(err) {
+		return nil, hint(fmt.Errorf("there is no job %q in workspace %s", name, ws.String("name")), "See what there is: azimuth ml job list")
+	}
+	return j, err
+}
+
+func (a *app) jobShow(f *mlFlags) *cobra.Command {
+	var name string
+	return nameFlag(&cobra.Command{
+		Use: "show -n NAME", Short: "Show a job", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withWorkspace(cmd.Context(), f, func(s *session, ws arm.Doc) error {
+				j, err := s.getJob(cmd.Context(), ws, name)
+				if err != nil {
+					return err
+				}
+				return a.print("json", j, func() *table { return jobTable([]arm.Doc{j}) })
+			})
+		},
+	}, &name)
+}
+
+func (a *app) jobStream(f *mlFlags) *cobra.Command {
+	var name string
+	return nameFlag(&cobra.Command{
+		Use: "stream -n NAME", Short: "Show a job's log until the job ends", Args: noArgs,
+		Long: "Show a job's log from the beginning until the job ends. Exits with 1 unless the job completes.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withWorkspace(cmd.Context(), f, func(s *session, ws arm.Doc) error {
+				j, err := s.getJob(cmd.Context(), ws, name)
+				if err != nil {
+					return err
+				}
+				return a.stream(cmd.Context(), s, ws, j)
+			})
+		},
+	}, &name)
+}
+
+func (a *app) jobCancel(f *mlFlags) *cobra.Command {
+	var name string
+	return nameFlag(&cobra.Command{
+		Use: "cancel -n NAME", Short: "Cancel a job", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withWorkspace(cmd.Context(), f, func(s *session, ws arm.Doc) error {
+				if _, err := s.getJob(cmd.Context(), ws, name); err != nil {
+					return err
+				}
+				return s.client.Do(cmd.Context(), http.MethodPost, jobPath(ws, name)+"/cancel", mlAPI, nil, nil)
+			})
+		},
+	}, &name)
+}
+
+func (a *app) jobDownload(f *mlFlags) *cobra.Command {
+	var name, path, output string
+	var all bool
+	cmd := nameFlag(&cobra.Command{
+		Use: "download -n NAME", Short: "Download a job's logs and outputs",
+		Long: `Download a job's logs and outputs: what is under artifacts/ is what the job wrote
+to outputs/ and its logs; with --all, or --output-name, also the outputs that the
+job declares, under named-outputs/.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			return a.withWorkspace(ctx, f, func(s *session, ws arm.Doc) error {
+				j, err := s.getJob(ctx, ws, name)
+				if err != nil {
+					return err
+				}
+				now, err := s.now(ctx)
+				if err != nil {
+					return err
+				}
+				d := &download{app: a, session: s, workspace: ws.String("id"), now: now, root: path}
+				if output == "" || all {
+					if err := d.folder(ctx, "workspaceartifactstore", "ExperimentRun/dcid."+j.String("name")+"/", "artifacts"); err != nil {
+						return err
+					}
+				}
+				if output != "" || all {
+					if err := d.outputs(ctx, j, output); err != nil {
+						return err
+					}
+				}
+				if d.files == 0 {
+					return fmt.Errorf("job %s (%s) has nothing to download yet", j.String("name"), j.String("properties.status"))
+				}
+				fmt.Fprintf(a.stdout, "downloaded %s to %s\n", plural(d.files, "file", "files"), d.where())
+				return nil
+			})
+		},
+	}, &name)
+	cmd.Flags().StringVarP(&path, "download-path", "p", ".", "directory to download to")
+	cmd.Flags().StringVar(&output, "output-name", "", "download this declared output only")
+	cmd.Flags().BoolVar(&all, "all", false, "download the declared outputs, too")
+	cmd.MarkFlagDirname("download-path")
+	return cmd
+}
+
+type download struct {
+	app             *app
+	session         *session
+	workspace, root string
+	now             time.Time
+	files           int
+	dirs            []string
+}
+
+func (d *download) where() string { return strings.Join(d.dirs, ", ") }
+
+// folder downloads what is under a prefix of a datastore's container.
+func (d *download) folder(ctx context.Context, datastore, prefix, into string) error {
+	c := d.session.client
+	sas, err := submit.ContainerURL(ctx, c, d.workspace, datastore, false, d.now)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(d.root, into)
+	d.dirs = append(d.dirs, dir)
+	for b, err := range c.ListBlobs(ctx, sas, prefix) {
+		if err != nil {
+			return err
+		}
+		rel := strings.TrimPrefix(b.Name, prefix)
+		if rel == "" || !filepath.IsLocal(rel) {
+			continue // the name of a single file, or one that points out of the folder
+		}
+		target, err := client.WithPath(sas, b.Name)
+		if err != nil {
+			return err
+		}
+		if err := downloadFile(ctx, c, target, filepath.Join(dir, filepath.FromSlash(rel))); err != nil {
+			return err
+		}
+		d.files++
+	}
+	return nil
+}
+
+func downloadFile(ctx context.Context, c *client.Client, target, path string) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return fmt.Errorf("download: %w", err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("download: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = c.ReadBlob(ctx, target, 0, f)
+	return err
+}
+
+// outputs downloads the declared outputs, or the one that is named.
+func (d *download) outputs(ctx context.Context, j arm.Doc, only string) error {
+	declared := j.Object("properties.outputs")
+	if only != "" && declared[only] == nil {
+		return fmt.Errorf("job %s declares no output %q", j.String("name"), only)
+	}
+	for name := range declared {
+		if name == "default" || only != "" && name != only {
+			continue
+		}
+		uri := j.String("properties.outputs." + name + ".uri")
+		_, rest, ok := strings.Cut(uri, "/datastores/")
+		if !ok {
+			return fmt.Errorf("output %s is at %q, which is not in a datastore of the workspace", name, uri)
+		}
+		store, path, _ := strings.Cut(rest, "/paths/")
+		if err := d.folder(ctx, store, strings.TrimSuffix(path, "/")+"/", filepath.Join("named-outputs", name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

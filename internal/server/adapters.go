@@ -1,0 +1,298 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/blob"
+	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
+	"github.com/azimuth-ml/azimuth/internal/rp/storage"
+	"github.com/azimuth-ml/azimuth/internal/store"
+	"github.com/azimuth-ml/azimuth/internal/vault"
+)
+
+// The adapters in this file let packages that do not know each other meet at
+// the interfaces that each defines for itself.
+
+// Audiences of the tokens that the services take.
+const (
+	audienceManagement  = "https://management.azure.com"
+	audienceManagement2 = "https://management.core.windows.net"
+	audienceStorage     = "https://storage.azure.com"
+	audienceML          = "https://ml.azure.com"
+	audienceVault       = "https://vault.azure.net"
+)
+
+// AuthenticateARM implements arm.Authenticator.
+func (s *Server) AuthenticateARM(ctx context.Context, r *http.Request) (arm.Caller, error) {
+	return s.caller(ctx, r, audienceManagement, audienceManagement2)
+}
+
+// AuthenticateML implements ml.Authenticator. The Azure ML clients ask for
+// tokens of Resource Manager or of Azure ML, depending on their version.
+func (s *Server) AuthenticateML(ctx context.Context, r *http.Request) (arm.Caller, error) {
+	return s.caller(ctx, r, audienceML, audienceManagement, audienceManagement2)
+}
+
+func (s *Server) caller(ctx context.Context, r *http.Request, audiences ...string) (arm.Caller, error) {
+	p, err := s.dir.Authenticate(ctx, r, audiences...)
+	if auth := (*entra.AuthError)(nil); errors.As(err, &auth) {
+		return arm.Caller{}, arm.Errorf(http.StatusUnauthorized, auth.Code, "%s", auth.Message)
+	}
+	if err != nil {
+		return arm.Caller{}, err
+	}
+	c := arm.Caller{ObjectID: p.ObjectID, AppID: p.AppID, TenantID: p.TenantID, Type: p.Type, Name: p.AppID}
+	if p.UPN != "" {
+		c.Name = p.UPN
+	}
+	return c, nil
+}
+
+// accounts finds storage accounts among the ARM resources.
+type accounts struct{ s *Server }
+
+// Account implements blob.Accounts.
+func (a accounts) Account(ctx context.Context, name string) (*blob.Account, error) {
+	var out *blob.Account
+	err := a.s.store.View(ctx, func(tx store.Tx) error {
+		r, err := storage.Account(tx, a.s.kernel.Resources(), name)
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("storage account %s: %w", name, blob.ErrNoAccount)
+		}
+		if err != nil {
+			return err
+		}
+		out, err = blobAccount(r)
+		return err
+	})
+	return out, err
+}
+
+func blobAccount(r *arm.Resource) (*blob.Account, error) {
+	b := r.Body
+	out := &blob.Account{
+		Name: r.Name(), ID: r.ID, UID: r.UID, Kind: b.String("kind"), SKU: b.String("sku.name"), CreatedAt: r.Created,
+		AllowSharedKey:    b.Bool("properties.allowSharedKeyAccess", true),
+		AllowPublicAccess: b.Bool("properties.allowBlobPublicAccess", false),
+		HTTPSOnly:         b.Bool("properties.supportsHttpsTrafficOnly", true),
+		HNS:               b.Bool("properties.isHnsEnabled", false),
+		PublicNetwork:     !strings.EqualFold(b.String("properties.publicNetworkAccess"), "Disabled"),
+	}
+	for i, value := range storage.Keys(r) {
+		key, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			return nil, fmt.Errorf("key of storage account %s: %w", r.ID, err)
+		}
+		out.Keys[i] = key
+	}
+	return out, nil
+}
+
+// blobAccess decides about bearer tokens of the storage services.
+type blobAccess struct{ s *Server }
+
+// Authorize implements blob.Access.
+func (a blobAccess) Authorize(ctx context.Context, r *http.Request) (string, error) {
+	account, _, _ := strings.Cut(r.Host, ".")
+	rest := strings.TrimPrefix(r.Host, account)
+	p, err := a.s.dir.Authenticate(ctx, r, audienceStorage, "https://"+account+rest)
+	if auth := (*entra.AuthError)(nil); errors.As(err, &auth) {
+		return "", fmt.Errorf("%w: %w", blob.ErrBadToken, auth)
+	}
+	if err != nil {
+		return "", err
+	}
+	return p.ObjectID, nil
+}
+
+// Allowed implements blob.Access.
+func (a blobAccess) Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error) {
+	return a.s.roles.Allowed(ctx, principalID, action, data, scope)
+}
+
+// lateRoles is the authorizer, which is made with the kernel, for services that
+// are made before it.
+type lateRoles struct{ s *Server }
+
+// Allowed implements ml.Authorizer.
+func (l lateRoles) Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error) {
+	return l.s.roles.Allowed(ctx, principalID, action, data, scope)
+}
+
+// identities makes managed identities for the kernel.
+type identities struct{ dir *entra.Directory }
+
+// CreateIdentity implements arm.Identities.
+func (i identities) CreateIdentity(tx store.Tx, resourceID, name string) (arm.Identity, error) {
+	id, err := i.dir.CreateManagedIdentity(tx, resourceID, name)
+	return arm.Identity{PrincipalID: id.PrincipalID, ClientID: id.ClientID, TenantID: id.TenantID}, err
+}
+
+// DeleteIdentity implements arm.Identities.
+func (i identities) DeleteIdentity(tx store.Tx, resourceID string) error {
+	return i.dir.DeleteManagedIdentity(tx, resourceID)
+}
+
+// principals tells role assignments who there is.
+type principals struct{ dir *entra.Directory }
+
+// Lookup implements authorization.Directory.
+func (p principals) Lookup(tx store.Tx, objectID string) (string, bool, error) {
+	found, err := p.dir.Lookup(tx, objectID)
+	if errors.Is(err, entra.ErrNoPrincipal) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	return found.Type, true, nil
+}
+
+// jobIdentities lets jobs get tokens of their cluster's identity.
+type jobIdentities struct{ s *Server }
+
+// Grant implements ml.Identities.
+func (j jobIdentities) Grant(tx store.Tx, grantID, principalID string) ([]string, error) {
+	p, err := j.s.dir.Lookup(tx, principalID)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := j.s.dir.GrantIdentity(tx, grantID, principalID)
+	if err != nil {
+		return nil, err
+	}
+	endpoint := "http://" + j.s.listener.Addr().String() + entra.MSIPath
+	return []string{
+		"MSI_ENDPOINT=" + endpoint, "MSI_SECRET=" + secret,
+		"IDENTITY_ENDPOINT=" + endpoint, "IDENTITY_HEADER=" + secret,
+		"DEFAULT_IDENTITY_CLIENT_ID=" + p.AppID,
+	}, nil
+}
+
+// Revoke implements ml.Identities.
+func (j jobIdentities) Revoke(tx store.Tx, grantID string) error {
+	return j.s.dir.RevokeIdentity(tx, grantID)
+}
+
+// containers lets ARM and the blob data plane see the same containers.
+type containers struct{ s *Server }
+
+// Container implements storage.Containers.
+func (c containers) Container(_ context.Context, tx store.Tx, account, name string) (*storage.Container, error) {
+	info, err := c.s.blobs.ContainerIn(tx, account, name)
+	if blob.HasCode(err, "ContainerNotFound") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := armContainer(info)
+	return &out, nil
+}
+
+func armContainer(i blob.ContainerInfo) storage.Container {
+	access := map[string]string{"": "None", "blob": "Blob", "container": "Container"}[i.PublicAccess]
+	return storage.Container{Name: i.Name, PublicAccess: access, Metadata: i.Metadata, ETag: i.ETag, Modified: i.Modified}
+}
+
+// ListContainers implements storage.Containers.
+func (c containers) ListContainers(_ context.Context, tx store.Tx, account, after string, limit int) ([]storage.Container, error) {
+	infos, err := c.s.blobs.ContainersIn(tx, account, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]storage.Container, len(infos))
+	for i, info := range infos {
+		out[i] = armContainer(info)
+	}
+	return out, nil
+}
+
+// PutContainer implements storage.Containers.
+func (c containers) PutContainer(_ context.Context, tx store.Tx, account string, in storage.Container) error {
+	access := strings.ToLower(in.PublicAccess)
+	if access == "none" {
+		access = ""
+	}
+	return c.s.blobs.PutContainerIn(tx, account, blob.ContainerInfo{Name: in.Name, PublicAccess: access, Metadata: in.Metadata})
+}
+
+// DeleteContainer implements storage.Containers.
+func (c containers) DeleteContainer(_ context.Context, tx store.Tx, account, name string) error {
+	return c.s.blobs.DeleteContainerIn(tx, account, name)
+}
+
+// DeleteAccount implements storage.Containers.
+func (c containers) DeleteAccount(ctx context.Context, account string) error {
+	return c.s.blobs.DeleteAccount(ctx, account)
+}
+
+// vaults finds vaults among the ARM resources.
+type vaults struct{ s *Server }
+
+// Vault implements vault.Vaults.
+func (v vaults) Vault(ctx context.Context, name string) (*vault.Vault, error) {
+	var out *vault.Vault
+	err := v.s.store.View(ctx, func(tx store.Tx) error {
+		r, err := keyvault.Vault(tx, v.s.kernel.Resources(), name)
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("vault %s: %w", name, vault.ErrNoVault)
+		}
+		if err != nil {
+			return err
+		}
+		out = &vault.Vault{Name: r.Name(), ID: r.ID, UID: r.UID, Location: r.Body.String("location"),
+			RBAC:          r.Body.Bool("properties.enableRbacAuthorization", false),
+			PublicNetwork: !strings.EqualFold(r.Body.String("properties.publicNetworkAccess"), "Disabled"),
+		}
+		var policies []struct {
+			ObjectID    string `json:"objectId"`
+			Permissions struct {
+				Certificates []string `json:"certificates"`
+			} `json:"permissions"`
+		}
+		if err := r.Body.Decode("properties.accessPolicies", &policies); err != nil {
+			return err
+		}
+		for _, p := range policies {
+			out.Policies = append(out.Policies, vault.Policy{ObjectID: p.ObjectID, Certificates: lower(p.Permissions.Certificates)})
+		}
+		return nil
+	})
+	return out, err
+}
+
+func lower(in []string) []string {
+	out := make([]string, len(in))
+	for i, s := range in {
+		out[i] = strings.ToLower(s)
+	}
+	return out
+}
+
+// vaultAccess decides about callers of vaults.
+type vaultAccess struct{ s *Server }
+
+// Authorize implements vault.Access.
+func (a vaultAccess) Authorize(ctx context.Context, r *http.Request) (vault.Principal, error) {
+	p, err := a.s.dir.Authenticate(ctx, r, audienceVault)
+	if auth := (*entra.AuthError)(nil); errors.As(err, &auth) {
+		return vault.Principal{}, fmt.Errorf("%w: %s", vault.ErrBadToken, auth.Message)
+	}
+	if err != nil {
+		return vault.Principal{}, err
+	}
+	return vault.Principal{ObjectID: p.ObjectID, AppID: p.AppID, TenantID: p.TenantID}, nil
+}
+
+// Allowed implements vault.Access.
+func (a vaultAccess) Allowed(ctx context.Context, principalID, action, scope string) (bool, error) {
+	return a.s.roles.Allowed(ctx, principalID, action, true, scope)
+}

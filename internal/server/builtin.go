@@ -1,0 +1,101 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/gateway"
+	"github.com/azimuth-ml/azimuth/internal/ml"
+	"github.com/azimuth-ml/azimuth/internal/rp/authorization"
+	"github.com/azimuth-ml/azimuth/internal/rp/containerregistry"
+	"github.com/azimuth-ml/azimuth/internal/rp/insights"
+	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
+	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
+	"github.com/azimuth-ml/azimuth/internal/rp/managedidentity"
+	"github.com/azimuth-ml/azimuth/internal/rp/network"
+	"github.com/azimuth-ml/azimuth/internal/rp/operationalinsights"
+	"github.com/azimuth-ml/azimuth/internal/rp/resources"
+	"github.com/azimuth-ml/azimuth/internal/rp/storage"
+)
+
+// providers is every resource provider there is.
+func (s *Server) providers() []*arm.Provider {
+	return []*arm.Provider{
+		arm.Core(),
+		resources.Provider(),
+		authorization.Provider(authorization.Deps{
+			Directory: principals{s.dir}, Roles: func() authorization.Roles { return s.roles },
+		}),
+		storage.Provider(storage.Deps{Containers: containers{s}}),
+		keyvault.Provider(keyvault.Deps{Contents: s.vaults, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
+		insights.Provider(),
+		operationalinsights.Provider(),
+		containerregistry.Provider(),
+		managedidentity.Provider(identities{s.dir}),
+		network.Provider(network.Deps{Users: s.subnetUsers}),
+		machinelearning.Provider(machinelearning.Deps{
+			Catalog: s.catalog, Pools: pools{s}, Lifecycle: s.jobs, HoldNames: s.cfg.Strict || s.cfg.Realistic,
+		}),
+		ml.Provider(s.jobs),
+	}
+}
+
+// routes is every host that the gateway serves.
+func (s *Server) routes() []gateway.Route {
+	routes := []gateway.Route{
+		{Pattern: arm.Host, Handler: s.kernel, Correlate: true},
+		{Pattern: entra.GraphHost, Handler: s.dir.GraphHandler()},
+		{Pattern: entra.IMDSHost, Handler: s.dir.IMDSHandler()},
+		{Pattern: "*.api.azureml.ms", Handler: s.jobs},
+		{Pattern: "*.vault.azure.net", Handler: s.vaults},
+		{Pattern: AdminHost, Handler: s.adminHandler()},
+	}
+	for _, h := range entra.LoginHosts() {
+		routes = append(routes, gateway.Route{Pattern: h, Handler: s.dir.LoginHandler()})
+	}
+	for _, service := range []string{"blob", "dfs", "queue", "table", "file", "web"} {
+		routes = append(routes, gateway.Route{Pattern: "*." + service + ".core.windows.net", Handler: s.blobs})
+	}
+	// Data planes that are not here yet: answered here all the same, so that
+	// nothing meant for this cloud reaches the real one.
+	for _, domain := range []string{
+		"azurecr.io", "azureml.ms", "azureml.net", "notebooks.azure.net", "ml.azure.com", "graph.windows.net",
+		"applicationinsights.azure.com", "applicationinsights.io", "monitor.azure.com", "loganalytics.io",
+	} {
+		routes = append(routes, gateway.Route{Pattern: domain, Handler: s.uncovered()}, gateway.Route{Pattern: "*." + domain, Handler: s.uncovered()})
+	}
+	return routes
+}
+
+// uncovered answers for hosts that Azimuth knows and does not implement.
+func (s *Server) uncovered() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arm.WriteError(w, r, s.cfg.Log, arm.NotImplemented("%s at %s", r.Method, r.Host))
+	})
+}
+
+// local serves what is asked of the port itself: the token endpoint of jobs and,
+// over TLS, a cloud's management and login endpoints at once, told apart by their
+// paths, for clients that are given a metadata_host.
+func (s *Server) local() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(entra.MSIPath, s.dir.MSIHandler())
+	mux.HandleFunc("/", s.serveDirect)
+	return mux
+}
+
+func (s *Server) serveDirect(w http.ResponseWriter, r *http.Request) {
+	if r.TLS == nil {
+		http.NotFound(w, r)
+		return
+	}
+	first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	switch strings.ToLower(first) {
+	case "subscriptions", "providers", "metadata", "tenants":
+		s.kernel.ServeHTTP(w, r)
+	default:
+		s.dir.LoginHandler().ServeHTTP(w, r)
+	}
+}

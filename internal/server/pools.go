@@ -1,0 +1,67 @@
+package server
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// pools lets clusters run on the compute engine.
+type pools struct{ s *Server }
+
+// PutPool implements machinelearning.Pools.
+func (p pools) PutPool(tx store.Tx, in machinelearning.Pool) error {
+	return p.s.manager.PutPool(tx, compute.Pool{
+		ID: in.ID, VMSize: in.VMSize, VCPUs: in.VCPUs, MemoryGiB: in.MemoryGiB, GPUs: in.GPUs, Priority: in.Priority,
+		Min: in.Min, Max: in.Max, IdleTime: in.IdleTime, SubnetID: in.SubnetID, Tags: in.Tags,
+	})
+}
+
+// DeletePool implements machinelearning.Pools.
+func (p pools) DeletePool(tx store.Tx, id string) error { return p.s.manager.DeletePool(tx, id) }
+
+// PoolStatus implements machinelearning.Pools.
+func (p pools) PoolStatus(tx store.Tx, id string) (machinelearning.PoolStatus, error) {
+	st, err := p.s.manager.PoolStatus(tx, id)
+	if errors.Is(err, compute.ErrPoolNotFound) {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return machinelearning.PoolStatus{}, err
+	}
+	out := machinelearning.PoolStatus{
+		Preparing: st.Counts.Preparing, Idle: st.Counts.Idle, Running: st.Counts.Running,
+		Leaving: st.Counts.Leaving, Preempted: st.Counts.Preempted, Unusable: st.Counts.Unusable,
+		Current: st.Current, Target: st.Target, Resizing: st.Allocation == compute.Resizing, Since: st.AllocationSince,
+	}
+	for _, e := range st.Errors {
+		out.Errors = append(out.Errors, e.Message)
+	}
+	return out, nil
+}
+
+// PoolNodes implements machinelearning.Pools.
+func (p pools) PoolNodes(tx store.Tx, id string) ([]machinelearning.Node, error) {
+	nodes, err := p.s.manager.Nodes(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]machinelearning.Node, len(nodes))
+	for i, n := range nodes {
+		out[i] = machinelearning.Node{
+			ID: n.ID, State: strings.ToLower(string(n.State)), Job: n.ItemID, Port: n.Port,
+			PrivateIP: n.Info.PrivateIP, PublicIP: n.Info.PublicIP,
+		}
+	}
+	slices.SortFunc(out, func(a, b machinelearning.Node) int { return a.Port - b.Port })
+	return out, nil
+}
+
+// subnetUsers names what stands in a subnet.
+func (s *Server) subnetUsers(tx store.Tx, subnetID string) ([]string, error) {
+	return machinelearning.InSubnet(tx, s.kernel.Resources(), subnetID)
+}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/blob"
+	"github.com/azimuth-ml/azimuth/internal/clientenv"
+	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/compute/local"
+	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/gateway"
+	"github.com/azimuth-ml/azimuth/internal/ml"
+	"github.com/azimuth-ml/azimuth/internal/preflight"
+	"github.com/azimuth-ml/azimuth/internal/rbac"
+	"github.com/azimuth-ml/azimuth/internal/store"
+	"github.com/azimuth-ml/azimuth/internal/vault"
+)
+
+// wire makes every service and ties them together. Services that need each
+// other are bound late, through s.
+func (s *Server) wire(ctx context.Context) (err error) {
+	cfg, log := s.cfg, s.cfg.Log
+	if s.dir, err = entra.Open(entra.Config{
+		Store: s.store, Clock: s.clock, KeyDir: cfg.Home.CA(), OwnerFile: ownerFile(cfg.Home), Logger: log,
+	}); err != nil {
+		return err
+	}
+	if s.owner, err = s.dir.Bootstrap(ctx); err != nil {
+		return err
+	}
+	sealer, err := openSealer(cfg.Home)
+	if err != nil {
+		return err
+	}
+	if s.blobs, err = blob.Open(ctx, blob.Config{
+		Store: s.store, Clock: s.clock, Accounts: accounts{s}, Access: blobAccess{s}, Dir: cfg.Home.Blobs(),
+		TenantID: s.dir.TenantID(), Wall: time.Now, Logger: log,
+	}); err != nil {
+		return err
+	}
+	s.onClose(s.blobs.Close)
+	s.vaults = vault.New(vault.Config{
+		Store: s.store, Vaults: vaults{s}, Access: vaultAccess{s}, TenantID: s.dir.TenantID(), Log: log,
+	})
+	if s.runner, err = local.Open(local.Options{
+		Dir: cfg.Home.Nodes(), Clock: s.clock, BootDelay: s.bootDelay(), Log: log,
+	}); err != nil {
+		return err
+	}
+	s.onClose(func() error { s.runner.Close(); return nil })
+
+	var runTokens *ml.RunTokens
+	if err := s.store.Update(ctx, func(tx store.Tx) (err error) {
+		runTokens, err = ml.NewRunTokens(tx, sealer, s.clock)
+		return err
+	}); err != nil {
+		return err
+	}
+	if s.jobs, err = ml.New(ml.Config{
+		Store: s.store, Clock: s.clock, Blobs: s.blobs, Accounts: accounts{s},
+		Identities: jobIdentities{s}, Tokens: runTokens, Authenticator: s, Authorizer: lateRoles{s},
+		Capacity: s.runner.Capacity, BaseEnv: jobBaseEnv(), NodeEnv: s.nodeEnv, Log: log,
+	}); err != nil {
+		return err
+	}
+	s.onClose(s.jobs.Close)
+	s.manager = compute.NewManager(compute.Config{
+		Store: s.store, Clock: s.clock, Runner: s.runner, Workload: s.jobs, Log: log,
+	})
+	s.jobs.Attach(s.manager)
+
+	if s.kernel, err = arm.New(arm.Config{
+		Store: s.store, Clock: s.clock, Log: log, Authenticator: s,
+		Authorizer: func(res *arm.Resources) arm.Authorizer {
+			s.roles = rbac.New(s.store, res, s.catalog)
+			s.checker = preflight.New(s.store, res, s.catalog, s.roles, s.clock.Now)
+			return s.roles
+		},
+		Identities: identities{s.dir}, Sealer: sealer, Providers: s.providers(),
+		Subscription: entra.DefaultSubscriptionID, SubscriptionName: SubscriptionName, Tenant: s.dir.TenantID(),
+		Realistic: cfg.Realistic, Check: s.strictCheck(),
+	}); err != nil {
+		return err
+	}
+	if err := s.grantOwner(ctx); err != nil {
+		return err
+	}
+	ca, err := gateway.OpenCA(cfg.Home.CA())
+	if err != nil {
+		return err
+	}
+	s.ca = ca.CertificatePEM()
+	s.gateway, err = gateway.New(gateway.Config{
+		CA: ca, Routes: s.routes(), Local: s.local(), Logger: log,
+		Upstream: gateway.UpstreamFromEnv(clientenv.Outer(os.Getenv)),
+	})
+	return err
+}
+
+// strictCheck is the kernel's Check for --strict.
+func (s *Server) strictCheck() func(context.Context, *arm.Put) error {
+	if !s.cfg.Strict {
+		return nil
+	}
+	return func(ctx context.Context, p *arm.Put) error { return s.checker.Refuse(ctx, p) }
+}
+
+// nodeBoot is how long a node takes to come up with --realistic. Azure
+// publishes no figure: this is Azimuth's own guess, a few minutes.
+const nodeBoot = 4 * time.Minute
+
+func (s *Server) bootDelay() func(string) time.Duration {
+	if !s.cfg.Realistic {
+		return nil
+	}
+	return func(string) time.Duration { return nodeBoot }
+}
+
+// grantOwner makes the home's service principal an Owner of the subscription.
+func (s *Server) grantOwner(ctx context.Context) error {
+	// the name is fixed, so that there is one however often this runs
+	const name = "a21a0000-0000-4000-8000-000000000001"
+	scope := arm.ID{Subscription: entra.DefaultSubscriptionID}
+	id := scope.Child(rbac.AssignmentType, name)
+	err := s.store.Update(ctx, func(tx store.Tx) error {
+		there, err := s.kernel.Resources().Exists(tx, id.Key())
+		if err != nil || there {
+			return err
+		}
+		now := s.clock.Now()
+		by := arm.Author{Name: s.owner.ClientID, Type: "Application"}
+		stamp := arm.Timestamp(now)
+		return s.kernel.Resources().Put(tx, &arm.Resource{
+			ID: id.String(), UID: name, ETag: name, Created: now, Modified: now, CreatedBy: by, ModifiedBy: by,
+			Body: arm.Doc{"properties": map[string]any{
+				"roleDefinitionId": scope.Child(rbac.DefinitionType, rbac.OwnerRole).String(),
+				"principalId":      s.owner.ObjectID, "principalType": entra.TypeServicePrincipal, "scope": scope.String(),
+				"createdOn": stamp, "updatedOn": stamp, "createdBy": s.owner.ObjectID, "updatedBy": s.owner.ObjectID,
+			}},
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("make the owner: %w", err)
+	}
+	return nil
+}
