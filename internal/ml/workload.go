@@ -142,9 +142,13 @@ func (s *Service) Prepare(ctx context.Context, item compute.Item, nodes []comput
 	if err != nil {
 		return nil, plain(err)
 	}
-	s.endAttempt(ctx, x) // what an earlier attempt wrote to its logs
-	err = s.update(ctx, item.ID, func(tx store.Tx, r *run) error {
-		r.Attempt = item.Attempt
+	if x.run.Attempt != item.Attempt {
+		s.endAttempt(ctx, x) // what the earlier one wrote to its logs
+	}
+	err = s.update(ctx, item.ID, func(_ store.Tx, r *run) error {
+		if r.Attempt != item.Attempt {
+			r.Attempt, r.Tasks = item.Attempt, nil
+		}
 		return r.move(eventPrepare, s.cfg.Clock.Now())
 	})
 	if err != nil {

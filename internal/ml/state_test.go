@@ -1,0 +1,163 @@
+package ml
+
+import (
+	"testing"
+	"time"
+)
+
+func TestEveryTransition(t *testing.T) {
+	statuses := []Status{"", Queued, Preparing, Running, Finalizing, CancelRequested, Completed, Failed, Canceled}
+	events := []event{eventSubmit, eventPrepare, eventStart, eventCancel, eventCollect, eventComplete, eventFail, eventStop}
+	// by status, by event; "-" is refused
+	want := map[Status][]Status{
+		"":              {Queued, "-", "-", "", "-", "-", "-", "-"},
+		Queued:          {"-", Preparing, "-", CancelRequested, Finalizing, "-", "-", "-"},
+		Preparing:       {"-", Preparing, Running, CancelRequested, Finalizing, "-", "-", "-"},
+		Running:         {"-", Preparing, Running, CancelRequested, Finalizing, "-", "-", "-"},
+		Finalizing:      {"-", "-", "-", Finalizing, Finalizing, Completed, Failed, Canceled},
+		CancelRequested: {"-", CancelRequested, CancelRequested, CancelRequested, CancelRequested, Completed, Failed, Canceled},
+		Completed:       {"-", "-", "-", Completed, Completed, Completed, "-", "-"},
+		Failed:          {"-", "-", "-", Failed, Failed, "-", Failed, "-"},
+		Canceled:        {"-", "-", "-", Canceled, Canceled, "-", "-", Canceled},
+	}
+	for _, s := range statuses {
+		for i, e := range events {
+			got, err := nextStatus(s, e)
+			if err != nil {
+				if got != s {
+					t.Errorf("%s + %s was refused and changed to %s", s, e, got)
+				}
+				got = "-"
+			}
+			if got != want[s][i] {
+				t.Errorf("%q + %s = %q, want %q", s, e, got, want[s][i])
+			}
+		}
+	}
+}
+
+func TestTimelineIsBounded(t *testing.T) {
+	r := &run{}
+	at := time.Unix(0, 0)
+	step := func(e event) {
+		at = at.Add(time.Second)
+		if err := r.move(e, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step(eventSubmit)
+	for range maxTimeline {
+		step(eventPrepare)
+		step(eventStart)
+	}
+	if len(r.Timeline) != maxTimeline || r.Timeline[0].Status != Queued || r.Timeline[maxTimeline-1].At != at {
+		t.Errorf("%d moments, from %v to %v", len(r.Timeline), r.Timeline[0], r.Timeline[len(r.Timeline)-1])
+	}
+	if r.Started.Unix() != 3 {
+		t.Errorf("started at %v, want the first time", r.Started)
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"PT30M": 30 * time.Minute, "PT1H30M5S": 5405 * time.Second, "P1D": 24 * time.Hour, "P1DT1S": 86401 * time.Second,
+		"PT0.5S": 500 * time.Millisecond, "P2W": 14 * 24 * time.Hour, "PT90M": 90 * time.Minute,
+	} {
+		if got, err := parseDuration(text); err != nil || got != want {
+			t.Errorf("%s = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "P", "PT", "P1DT", "1H", "PT1", "PT1H1H", "PT1S1M", "P1Y", "P1M", "PT-1S", "pt1h", "PT1H ", "PT99999999999999H", "30"} {
+		if got, err := parseDuration(text); err == nil {
+			t.Errorf("%q = %v, want an error", text, got)
+		}
+	}
+}
+
+func FuzzDuration(f *testing.F) {
+	for _, s := range []string{"PT30M", "P1DT2H3M4.5S", "P", "PT", "P1W", "PT1e9S"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if d, err := parseDuration(s); err == nil && d < 0 {
+			t.Errorf("%q = %v", s, d)
+		}
+	})
+}
+
+func TestFromURL(t *testing.T) {
+	for uri, want := range map[string]string{
+		"https://acct.blob.core.windows.net/c/a/b.csv":   "acct c a/b.csv",
+		"https://ACCT.dfs.core.windows.net/fs/dir/":      "acct fs dir/",
+		"wasbs://c@acct.blob.core.windows.net/a%20b/c":   "acct c a b/c",
+		"abfss://fs@acct.dfs.core.windows.net/x":         "acct fs x",
+		"https://acct.blob.core.windows.net/c?sig=x":     "",
+		"https://example.com/a.csv":                      "",
+		"adl://acct.azuredatalakestore.net/x":            "",
+		"wasbs://acct.blob.core.windows.net/x":           "",
+		"file:///etc/passwd":                             "",
+		"":                                               "",
+		"https://acct.blob.core.windows.net":             "",
+		"https://acct.blob.core.windows.net.evil.com/c/": "",
+	} {
+		at, err := fromURL(uri)
+		got := ""
+		if err == nil {
+			got = at.Account + " " + at.Container + " " + at.Path
+		}
+		if got != want {
+			t.Errorf("%s = %q (%v), want %q", uri, got, err, want)
+		}
+	}
+}
+
+func TestDatastoreURI(t *testing.T) {
+	for uri, want := range map[string][2]string{
+		"azureml://datastores/d/paths/a/b":                                             {"d", "a/b"},
+		"azureml://datastores/d/paths/":                                                {"d", ""},
+		"azureml://datastores/d/paths":                                                 {"d", ""},
+		"azureml://datastores/d/pathsfoo":                                              {"d", "pathsfoo"},
+		"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.x":             {"workspaceartifactstore", "ExperimentRun/dcid.x"},
+		"azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/d/paths/a": {"d", "a"},
+		"azureml://subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/datastores/d/paths/a": {"d", "a"},
+	} {
+		m := datastoreURI().FindStringSubmatch(uri)
+		if m == nil || m[4] != want[0] || m[5] != want[1] {
+			t.Errorf("%s = %q, want %q", uri, m, want)
+		}
+	}
+}
+
+func FuzzURIs(f *testing.F) {
+	for _, s := range []string{"azureml://datastores/d/paths/a", "azureml://jobs/j/outputs/o/paths/p", "https://a.blob.core.windows.net/c/p", "azureml:a:1", "wasbs://c@a.blob.core.windows.net/%zz"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		datastoreURI().FindStringSubmatch(s)
+		assetURI().FindStringSubmatch(s)
+		jobOutputURI().FindStringSubmatch(s)
+		if at, err := fromURL(s); err == nil && (at.Account == "" || at.Container == "") {
+			t.Errorf("%q leads to %+v", s, at)
+		}
+	})
+}
+
+func TestCurated(t *testing.T) {
+	for name, want := range map[string]bool{
+		"AzureML-sklearn-1.5": true, "azureml-SKLEARN-1.5": true, "sklearn-1.5": false, "AzureML-": false, "AzureML-mine": false,
+	} {
+		if curated(name) != want {
+			t.Errorf("curated(%q) = %t", name, !want)
+		}
+	}
+}
+
+func TestLogIntervalsLast(t *testing.T) {
+	var total time.Duration
+	for blocks := range 49_000 {
+		total += interval(blocks)
+	}
+	if total < 7*24*time.Hour {
+		t.Errorf("an append blob is full after %v of uninterrupted output", total)
+	}
+}
