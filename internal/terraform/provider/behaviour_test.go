@@ -317,6 +317,38 @@ func TestRetries(t *testing.T) {
 	wantError(t, diags, "could not find role 'No such role'")
 }
 
+// An apply goes on when the server is back after it was gone in the middle of a
+// request. What is not safe to repeat is not repeated.
+func TestServerRestart(t *testing.T) {
+	d := newDriver(t, 3, nil)
+	lost := map[string]int{}
+	d.azure.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		if lost[r.Method] == 3 {
+			return false
+		}
+		lost[r.Method]++
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return false
+		}
+		_ = conn.Close()
+		return true
+	}
+	d.group()
+	if lost[http.MethodGet] != 3 || lost[http.MethodPut] != 3 {
+		t.Errorf("lost requests: %v", lost)
+	}
+	_, diags := d.apply("azurerm_container_registry", nil, obj{"name": "acr001", "location": "eastus", "resource_group_name": "rg", "sku": "Basic"})
+	wantError(t, diags, "checking if the name")
+	if lost[http.MethodPost] != 1 {
+		t.Errorf("the POST was sent %d times", lost[http.MethodPost])
+	}
+	if err := (&client{base: "https://management.azure.com"}).trusts("https://example.com/operations/1"); err == nil {
+		t.Error("a token is sent to example.com")
+	}
+}
+
 func TestTimeouts(t *testing.T) {
 	d := newDriver(t, 3, nil)
 	d.workspace()

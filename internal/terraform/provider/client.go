@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -284,15 +285,19 @@ func mayRetry(method string, status int) bool {
 // there again. A POST is repeated only if it cannot have arrived.
 func mayReconnect(method string, err error) bool {
 	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) {
+	var name *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &certificate), errors.As(err, &name):
+		return false
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return true
+	case method == http.MethodPost:
 		return false
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return true
-	}
-	lost := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	return lost && method != http.MethodPost
+	// The errors of a lost HTTP/2 connection have no type.
+	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		strings.Contains(err.Error(), "connection")
 }
 
 func retryAfter(h http.Header) (time.Duration, bool) {

@@ -20,8 +20,10 @@ func dataClientConfig() *dataSource {
 	}
 }
 
-func dataSubscription() *dataSource {
-	fields := []field{
+const subscriptionVersion = "2022-12-01"
+
+func subscriptionFields() []field {
+	return []field{
 		out("subscription_id", "subscriptionId"),
 		out("display_name", "displayName"),
 		out("tenant_id", "tenantId"),
@@ -31,6 +33,9 @@ func dataSubscription() *dataSource {
 		out("spending_limit", "subscriptionPolicies.spendingLimit").orElse(""),
 		out("tags", "tags"),
 	}
+}
+
+func dataSubscription() *dataSource {
 	return &dataSource{
 		name: "azurerm_subscription",
 		read: func(o *operation, config map[string]any) (map[string]any, error) {
@@ -39,7 +44,7 @@ func dataSubscription() *dataSource {
 				id = o.subscription
 			}
 			path := "/subscriptions/" + id
-			doc, err := o.get(o.ctx, path, "2022-12-01")
+			doc, err := o.get(o.ctx, path, subscriptionVersion)
 			if isNotFound(err) {
 				return nil, fmt.Errorf("Subscription (Subscription: %q) was not found", id) //nolint:staticcheck // azurerm's words
 			}
@@ -47,50 +52,97 @@ func dataSubscription() *dataSource {
 				return nil, fmt.Errorf("retrieving %q: %w", path, err)
 			}
 			state := map[string]any{"id": path}
-			o.codec(false).decode(fields, o.kind.Attributes, doc, state)
+			o.codec(false).decode(subscriptionFields(), o.kind.Attributes, doc, state)
 			return state, nil
 		},
 	}
 }
 
-func dataResourceGroup() *dataSource {
-	group := resourceGroup()
+func dataSubscriptions() *dataSource {
 	return &dataSource{
-		name: group.name, id: group.id, apiVersion: group.apiVersion, what: "Resource Group",
-		fields: []field{
-			out("location", "location").as(location()),
-			out("managed_by", "managedBy").orElse(""),
-			out("tags", "tags"),
+		name: "azurerm_subscriptions",
+		read: func(o *operation, config map[string]any) (map[string]any, error) {
+			all, err := o.getAll(o.ctx, "/subscriptions", subscriptionVersion)
+			if err != nil {
+				return nil, fmt.Errorf("listing subscriptions: %w", err)
+			}
+			prefix, part := strings.ToLower(asString(config["display_name_prefix"])), strings.ToLower(asString(config["display_name_contains"]))
+			out := []any{}
+			for _, doc := range all {
+				name := strings.ToLower(asString(asObject(doc)["displayName"]))
+				if !strings.HasPrefix(name, prefix) || !strings.Contains(name, part) {
+					continue
+				}
+				elem := map[string]any{}
+				o.codec(false).decode(subscriptionFields(), o.kind.Attributes["subscriptions"].Attributes, asObject(doc), elem)
+				elem["id"] = "/subscriptions/" + asString(elem["subscription_id"])
+				out = append(out, elem)
+			}
+			return map[string]any{"id": "subscriptions-" + o.tenant, "subscriptions": out}, nil
 		},
 	}
 }
 
-func dataMachineLearningWorkspace() *dataSource {
-	ws := machineLearningWorkspace()
-	return &dataSource{
-		name: ws.name, id: ws.id, apiVersion: ws.apiVersion, what: "Machine Learning Workspace",
-		fields: []field{
-			out("location", "location").as(location()),
-			out("tags", "tags"),
-			out("storage_account_access_type", "properties.systemDatastoresAuthMode").orElse("AccessKey"),
-			identity(nil),
-		},
-	}
+// dataOf reads a resource of a type that has nothing to add.
+func dataOf(rt *resourceType, what string) *dataSource {
+	return &dataSource{name: rt.name, of: rt, what: what}
 }
 
 func dataStorageAccount() *dataSource {
-	account := storageAccount()
-	return &dataSource{
-		name: account.name, id: account.id, apiVersion: account.apiVersion, what: "Storage Account",
-		fields: account.fields,
-		decode: func(o *operation, doc, state map[string]any) error {
-			// Parts of its own documents are no part of the data source.
-			decodeStorageSKU(doc, state)
-			decodeStorageHosts(state)
-			state["enable_https_traffic_only"] = state["https_traffic_only_enabled"]
-			return o.readStorageKeys(state)
-		},
+	ds := dataOf(storageAccount(), "Storage Account")
+	ds.decode = func(_ *operation, _, state map[string]any) error {
+		state["enable_https_traffic_only"] = state["https_traffic_only_enabled"]
+		return nil
 	}
+	return ds
+}
+
+func dataStorageContainer() *dataSource {
+	ds := dataOf(storageContainer(), "Storage Container")
+	ds.read = func(o *operation, _ map[string]any) (map[string]any, error) {
+		var err error
+		if o.id, err = o.typ.makeID(o); err != nil {
+			return nil, err
+		}
+		state, err := o.typ.store.read(o)
+		if err != nil {
+			return nil, fmt.Errorf("retrieving %q: %w", o.id, err)
+		}
+		if state == nil {
+			return nil, ds.notFound(o.id)
+		}
+		state["id"] = o.id
+		return state, nil
+	}
+	return ds
+}
+
+func dataSubnet() *dataSource {
+	ds := dataOf(subnet(), "Subnet")
+	ds.decode = func(_ *operation, doc, state map[string]any) error {
+		state["address_prefix"] = firstPrefix(doc)
+		return nil
+	}
+	return ds
+}
+
+func dataVirtualNetwork() *dataSource {
+	ds := dataOf(virtualNetwork(), "Virtual Network")
+	ds.decode = func(_ *operation, doc, state map[string]any) error {
+		names := []any{}
+		for _, s := range asList(getPath(doc, "properties.subnets")) {
+			names = append(names, asObject(s)["name"])
+		}
+		peerings, addresses := map[string]any{}, []any{}
+		for _, p := range asList(getPath(doc, "properties.virtualNetworkPeerings")) {
+			peer := asObject(p)
+			peerings[asString(peer["name"])] = getPath(peer, "properties.remoteVirtualNetwork.id")
+			addresses = append(addresses, asList(getPath(peer, "properties.remoteAddressSpace.addressPrefixes"))...)
+		}
+		state["subnets"], state["vnet_peerings"], state["vnet_peerings_addresses"] = names, peerings, addresses
+		return nil
+	}
+	return ds
 }
 
 func dataRoleDefinition() *dataSource {

@@ -25,6 +25,20 @@ func TestDataSources(t *testing.T) {
 			"name": "mlw", "location": "eastus", "resource_group_name": "rg", "application_insights_id": "/a", "key_vault_id": "/k", "storage_account_id": "/s",
 			"identity": []any{obj{"type": "SystemAssigned"}},
 		})
+		rg := func(more obj) obj { more["resource_group_name"], more["location"] = "rg", "eastus"; return more }
+		d.must("azurerm_key_vault", nil, rg(obj{"name": "kv1", "tenant_id": testTenant, "sku_name": "standard", map[int]string{3: "enable_rbac_authorization", 4: "rbac_authorization_enabled", 5: "rbac_authorization_enabled"}[major]: true}))
+		d.must("azurerm_container_registry", nil, rg(obj{"name": "acr001", "sku": "Basic"}))
+		d.must("azurerm_application_insights", nil, rg(obj{"name": "ai", "application_type": "web"}))
+		d.must("azurerm_log_analytics_workspace", nil, rg(obj{"name": "logs"}))
+		d.must("azurerm_user_assigned_identity", nil, rg(obj{"name": "id"}))
+		d.must("azurerm_virtual_network", nil, rg(obj{"name": "vnet", "address_space": []any{"10.0.0.0/16"}}))
+		d.must("azurerm_subnet", nil, obj{"name": "a", "resource_group_name": "rg", "virtual_network_name": "vnet", "address_prefixes": []any{"10.0.1.0/24"}})
+		account := groupID + "/providers/Microsoft.Storage/storageAccounts/st0001"
+		container := obj{"name": "data", "storage_account_id": account}
+		if major == 3 {
+			container = obj{"name": "data", "storage_account_name": "st0001"}
+		}
+		d.must("azurerm_storage_container", nil, container)
 		for _, tt := range []struct {
 			typ    string
 			config obj
@@ -40,6 +54,14 @@ func TestDataSources(t *testing.T) {
 			{"azurerm_storage_account", obj{"name": "st0001", "resource_group_name": "rg"}, "primary_blob_host", "st0001.blob.core.windows.net"},
 			{"azurerm_storage_account", obj{"name": "st0001", "resource_group_name": "rg"}, "primary_access_key", "a2V5MQ=="},
 			{"azurerm_machine_learning_workspace", obj{"name": "mlw", "resource_group_name": "rg"}, "id", groupID + "/providers/Microsoft.MachineLearningServices/workspaces/mlw"},
+			{"azurerm_key_vault", obj{"name": "kv1", "resource_group_name": "rg"}, map[int]string{3: "enable_rbac_authorization", 4: "enable_rbac_authorization", 5: "rbac_authorization_enabled"}[major], true},
+			{"azurerm_container_registry", obj{"name": "acr001", "resource_group_name": "rg"}, "login_server", "acr001.azurecr.io"},
+			{"azurerm_application_insights", obj{"name": "ai", "resource_group_name": "rg"}, "application_type", "web"},
+			{"azurerm_log_analytics_workspace", obj{"name": "logs", "resource_group_name": "rg"}, "primary_shared_key", "p"},
+			{"azurerm_user_assigned_identity", obj{"name": "id", "resource_group_name": "rg"}, "principal_id", "40000000-0000-0000-0000-000000000004"},
+			{"azurerm_virtual_network", obj{"name": "vnet", "resource_group_name": "rg"}, "guid", "60000000-0000-0000-0000-000000000006"},
+			{"azurerm_subnet", obj{"name": "a", "virtual_network_name": "vnet", "resource_group_name": "rg"}, "address_prefix", "10.0.1.0/24"},
+			{"azurerm_storage_container", container, "container_access_type", "private"},
 			{"azurerm_role_definition", obj{"name": "AcrPull"}, "role_definition_id", "7f951dda-4ed3-4680-a7ca-43fe172d538d"},
 			{"azurerm_role_definition", obj{"role_definition_id": "7f951dda-4ed3-4680-a7ca-43fe172d538d", "scope": groupID}, "name", "AcrPull"},
 		} {
@@ -51,6 +73,16 @@ func TestDataSources(t *testing.T) {
 		workspace, _ := d.data("azurerm_machine_learning_workspace", obj{"name": "mlw", "resource_group_name": "rg"})
 		if first(workspace["identity"])["type"] != "SystemAssigned" {
 			t.Errorf("the workspace's identity is %v", workspace["identity"])
+		}
+		network, _ := d.data("azurerm_virtual_network", obj{"name": "vnet", "resource_group_name": "rg"})
+		if !equalValues(network["subnets"], []any{"a"}) || !equalValues(network["address_space"], []any{"10.0.0.0/16"}) {
+			t.Errorf("the network is %v", network)
+		}
+		for prefix, want := range map[string]int{"la": 1, "x": 0} {
+			all, diags := d.data("azurerm_subscriptions", obj{"display_name_prefix": prefix})
+			if len(asList(all["subscriptions"])) != want || len(diags) > 0 {
+				t.Errorf("with the prefix %q: %v %s", prefix, all["subscriptions"], says(diags))
+			}
 		}
 		_, diags := d.data("azurerm_resource_group", obj{"name": "none"})
 		wantError(t, diags, `Resource Group "/subscriptions/`+testSubscription+`/resourceGroups/none" was not found`)

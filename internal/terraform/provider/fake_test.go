@@ -13,6 +13,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/clock"
 )
 
 const (
@@ -21,6 +24,11 @@ const (
 	testObject       = "00000000-0000-0000-0000-00000000000b"
 	testClient       = "00000000-0000-0000-0000-00000000000c"
 )
+
+// instant is a clock on which no wait takes any time.
+type instant struct{ clock.Clock }
+
+func (c instant) AfterFunc(_ time.Duration, f func()) clock.Timer { return c.Clock.AfterFunc(0, f) }
 
 // fakeAzure keeps documents as Azure's services would and adds what they compute,
 // as far as the mapped types read it.
@@ -59,6 +67,7 @@ func (f *fakeAzure) config(major int) Config {
 	return Config{
 		Major: major, HTTPClient: &http.Client{Transport: transport},
 		Token:          f.token,
+		Clock:          instant{clock.NewAdjustable(0)},
 		SubscriptionID: testSubscription, TenantID: testTenant, ClientID: testClient, ObjectID: testObject,
 	}
 }
@@ -231,6 +240,8 @@ func (f *fakeAzure) special(w http.ResponseWriter, r *http.Request, key string) 
 		answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{"keyName": "key1", "value": "a2V5MQ=="}, map[string]any{"keyName": "key2", "value": "a2V5Mg=="}}})
 	case strings.HasSuffix(key, "/sharedkeys"):
 		answer(w, http.StatusOK, map[string]any{"primarySharedKey": "p", "secondarySharedKey": "s"})
+	case key == "/subscriptions":
+		answer(w, http.StatusOK, map[string]any{"value": []any{f.docs[prefix]}})
 	case strings.HasSuffix(key, "/purge"):
 		w.WriteHeader(http.StatusOK)
 	case strings.HasSuffix(key, "/checknameavailability"):

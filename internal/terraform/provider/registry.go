@@ -27,10 +27,19 @@ func resourceTypes() []*resourceType {
 func dataSources() []*dataSource {
 	return []*dataSource{
 		dataClientConfig(),
-		dataMachineLearningWorkspace(),
-		dataResourceGroup(),
 		dataRoleDefinition(),
-		dataStorageAccount(),
 		dataSubscription(),
+		dataSubscriptions(),
+		dataStorageAccount(),
+		dataStorageContainer(),
+		dataSubnet(),
+		dataVirtualNetwork(),
+		dataOf(applicationInsights(), "Application Insights"),
+		dataOf(containerRegistry(), "Container Registry"),
+		dataOf(keyVault(), "Key Vault"),
+		dataOf(logAnalyticsWorkspace(), "Log Analytics Workspace"),
+		dataOf(machineLearningWorkspace(), "Machine Learning Workspace"),
+		dataOf(resourceGroup(), "Resource Group"),
+		dataOf(userAssignedIdentity(), "User Assigned Identity"),
 	}
 }

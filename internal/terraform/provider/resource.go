@@ -285,15 +285,7 @@ func (o *operation) read(before map[string]any) (map[string]any, error) {
 		}
 	}
 	o.codec(false).decode(o.typ.fields, o.kind.Attributes, doc, state)
-	for _, al := range o.typ.aliases {
-		if al.applies(o.major) {
-			if al.inverse {
-				state[al.old] = !asBool(state[al.name])
-			} else {
-				state[al.old] = state[al.name]
-			}
-		}
-	}
+	decodeAliases(o.typ.aliases, o.major, state)
 	if o.typ.decode != nil {
 		if err := o.typ.decode(o, doc, state); err != nil {
 			return nil, err
@@ -355,6 +347,19 @@ func (al alias) applies(major int) bool {
 		}
 	}
 	return len(al.majors) == 0
+}
+
+// decodeAliases gives the older names what was read for the newer ones.
+func decodeAliases(aliases []alias, major int, state map[string]any) {
+	for _, al := range aliases {
+		switch {
+		case !al.applies(major):
+		case al.inverse:
+			state[al.old] = !asBool(state[al.name])
+		default:
+			state[al.old] = state[al.name]
+		}
+	}
 }
 
 // planAliases gives both names of an argument the value of the configured one.
