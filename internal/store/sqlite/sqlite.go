@@ -24,6 +24,8 @@ import (
 type Store struct {
 	write *sql.DB // one connection, used by the committer alone
 	read  *sql.DB
+	// the statements of Get, Put and Delete, prepared once for each database
+	reads, writes statements
 
 	queue chan *update
 	quit  chan struct{}
@@ -71,8 +73,30 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		quit:  make(chan struct{}),
 		done:  make(chan struct{}),
 	}
+	if s.reads, err = prepare(ctx, read, false); err == nil {
+		s.writes, err = prepare(ctx, write, true)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, classify(err)), read.Close(), write.Close())
+	}
 	go s.commitLoop()
 	return s, nil
+}
+
+// statements are what nearly every transaction runs. Put and Delete are nil for
+// the readers' database.
+type statements struct{ get, put, delete *sql.Stmt }
+
+func prepare(ctx context.Context, db *sql.DB, writes bool) (st statements, err error) {
+	if st.get, err = db.PrepareContext(ctx, "SELECT value FROM entry WHERE bucket = ? AND key = ?"); err != nil || !writes {
+		return st, err
+	}
+	st.put, err = db.PrepareContext(ctx, "INSERT INTO entry (bucket, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value")
+	if err != nil {
+		return st, err
+	}
+	st.delete, err = db.PrepareContext(ctx, "DELETE FROM entry WHERE bucket = ? AND key = ?")
+	return st, err
 }
 
 func open(path, lock string) (*sql.DB, error) {
@@ -113,7 +137,7 @@ func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
 		return fmt.Errorf("store: begin: %w", classify(err))
 	}
 	defer sqlTx.Rollback()
-	return fn(&tx{ctx: ctx, sql: sqlTx, readOnly: true})
+	return fn(&tx{ctx: ctx, sql: sqlTx, st: s.reads, readOnly: true})
 }
 
 // Update implements store.Store.
@@ -188,7 +212,7 @@ func (s *Store) commit(batch []*update) {
 			if _, err := sqlTx.Exec("SAVEPOINT u"); err != nil {
 				return err
 			}
-			t := &tx{ctx: context.Background(), sql: sqlTx}
+			t := &tx{ctx: context.Background(), sql: sqlTx, st: s.writes}
 			errs[i] = run(u.fn, t)
 			if errs[i] == nil {
 				errs[i] = t.failed
@@ -245,13 +269,14 @@ func classify(err error) error {
 type tx struct {
 	ctx      context.Context
 	sql      *sql.Tx
+	st       statements
 	readOnly bool
 	failed   error // a write error that fn may have swallowed
 }
 
 func (t *tx) Get(bucket, key string) ([]byte, error) {
 	var v []byte
-	err := t.sql.QueryRowContext(t.ctx, "SELECT value FROM entry WHERE bucket = ? AND key = ?", bucket, key).Scan(&v)
+	err := t.sql.StmtContext(t.ctx, t.st.get).QueryRowContext(t.ctx, bucket, key).Scan(&v)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, store.ErrNotFound
 	}
@@ -265,20 +290,18 @@ func (t *tx) Put(bucket, key string, value []byte) error {
 	if value == nil {
 		value = []byte{}
 	}
-	return t.exec("put", bucket, key,
-		"INSERT INTO entry (bucket, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-		bucket, key, value)
+	return t.exec("put", bucket, key, t.st.put, bucket, key, value)
 }
 
 func (t *tx) Delete(bucket, key string) error {
-	return t.exec("delete", bucket, key, "DELETE FROM entry WHERE bucket = ? AND key = ?", bucket, key)
+	return t.exec("delete", bucket, key, t.st.delete, bucket, key)
 }
 
-func (t *tx) exec(verb, bucket, key, query string, args ...any) error {
+func (t *tx) exec(verb, bucket, key string, st *sql.Stmt, args ...any) error {
 	if t.readOnly {
 		return fmt.Errorf("store: %s %s %q: the transaction is read-only", verb, bucket, key)
 	}
-	if _, err := t.sql.ExecContext(t.ctx, query, args...); err != nil {
+	if _, err := t.sql.StmtContext(t.ctx, st).ExecContext(t.ctx, args...); err != nil {
 		t.failed = fmt.Errorf("store: %s %s %q: %w", verb, bucket, key, classify(err))
 		return t.failed
 	}
@@ -323,22 +346,26 @@ func (t *tx) page(bucket string, r store.Range, after string, n int) ([]store.En
 		query += " AND key " + c + " ?"
 		args = append(args, v)
 	}
-	if r.Prefix != "" {
-		cond(">=", r.Prefix)
-		if end := store.PrefixEnd(r.Prefix); end != "" {
-			cond("<", end)
-		}
-	}
+	// One bound for each end: with two, SQLite seeks to one of them and filters
+	// by the other, row by row.
+	low, high := r.Prefix, store.PrefixEnd(r.Prefix)
 	order := " ORDER BY key"
 	if r.Reverse {
 		order += " DESC"
 	}
-	if after != "" {
-		if r.Reverse {
-			cond("<", after)
-		} else {
-			cond(">", after)
-		}
+	switch {
+	case !r.Reverse && after != "" && after >= low:
+		cond(">", after)
+		low = ""
+	case r.Reverse && after != "" && (high == "" || after < high):
+		cond("<", after)
+		high = ""
+	}
+	if low != "" {
+		cond(">=", low)
+	}
+	if high != "" {
+		cond("<", high)
 	}
 	rows, err := t.sql.QueryContext(t.ctx, query+order+" LIMIT ?", append(args, n)...)
 	if err != nil {
