@@ -3,6 +3,7 @@ package arm
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // ID is a parsed ARM resource ID: the tenant ("/"), a subscription, a resource
@@ -67,6 +68,10 @@ func parsePath(s string) (path, error) {
 	for _, seg := range segs {
 		if seg == "" {
 			return p, fmt.Errorf("%q is not a resource ID: it has an empty segment", s)
+		}
+		// the store's indexes separate their parts with NUL
+		if strings.ContainsFunc(seg, unicode.IsControl) {
+			return p, fmt.Errorf("%q is not a resource ID: it has a control character", s)
 		}
 	}
 	take := func(word string) (string, bool) {
