@@ -56,7 +56,6 @@ func (p *provider) putInstance(put *arm.Put) error {
 	in := "properties.properties."
 	body := put.Resource.Body
 	body.Default(in+"applicationSharingPolicy", "Shared")
-	body.Default(in+"computeInstanceAuthorizationType", "personal")
 	body.Default(in+"sshSettings.sshPublicAccess", "Disabled")
 	body.Set(in+"applications", []any{})
 	body.Set(in+"errors", []any{})

@@ -281,7 +281,7 @@ func TestInstance(t *testing.T) {
 	in := "properties.properties."
 	for field, want := range map[string]any{
 		in + "state": "Running", in + "lastOperation.operationName": "Create", in + "sshSettings.sshPublicAccess": "Disabled",
-		in + "computeInstanceAuthorizationType": "personal", in + "createdBy.userId": rptest.ObjectID(rptest.Owner),
+		in + "createdBy.userId": rptest.ObjectID(rptest.Owner),
 	} {
 		if got := r.Body.Get(field); got != want {
 			t.Errorf("%s = %v, want %v", field, got, want)
