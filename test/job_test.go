@@ -267,7 +267,7 @@ func TestWrongInputs(t *testing.T) {
 	e.fails(1, "no job \"ghost\"", "ml", "job", "show", "-n", "ghost")
 	e.fails(2, "unknown command", "frobnicate")
 	e.fails(2, "required flag", "ml", "job", "show")
-	e.fails(2, "positive", "clock", "advance", "-5m")
+	e.fails(2, "positive", "clock", "advance", "--", "-5m")
 	e.fails(2, "table or json", "status", "--output", "xml")
 	e.fails(1, "no Terraform files", "up", t.TempDir())
 

@@ -391,16 +391,30 @@ func (a *app) printFindings(found []finding) {
 		head += fmt.Sprintf(", of which Azure would refuse %d at create (--strict does, too)", refused)
 	}
 	fmt.Fprintf(a.stdout, "\n%s\n", st.bold(head+"."))
-	for _, f := range found {
+	for len(found) > 0 {
+		// what is said alike of several resources is said once
+		f := found[0]
+		var same, rest []finding
+		for _, g := range found {
+			if g.Rule == f.Rule && g.Severity == f.Severity && g.Message == f.Message && g.Fix == f.Fix {
+				same = append(same, g)
+			} else {
+				rest = append(rest, g)
+			}
+		}
+		found = rest
 		label := st.yellow(string(f.Severity))
 		if f.Severity != preflight.Warning {
 			label = st.red(string(f.Severity))
 		}
-		where := f.Address
-		if f.File != "" {
-			where = fmt.Sprintf("%s:%d %s", f.File, f.Line, f.Address)
+		fmt.Fprintf(a.stdout, "\n  %s  [%s]\n", label, f.Rule)
+		for _, g := range same {
+			where := g.Address
+			if g.File != "" {
+				where = fmt.Sprintf("%s:%d %s", g.File, g.Line, g.Address)
+			}
+			fmt.Fprintf(a.stdout, "    %s\n", where)
 		}
-		fmt.Fprintf(a.stdout, "\n  %s  %s  [%s]\n", label, where, f.Rule)
 		msg := f.Message
 		if f.Code != "" {
 			msg = f.Code + ": " + msg
