@@ -242,6 +242,30 @@ func TestManyAssignments(t *testing.T) {
 	if r := e.Want(http.StatusOK, "GET", rptest.Sub+auth+"roleAssignments?$top=10", nil); len(r.Names()) != 10 || r.Body.String("nextLink") == "" {
 		t.Errorf("page of %d", len(r.Names()))
 	}
+	// a list at a scope does not read what is below it or beside it
+	e.Want(http.StatusCreated, "PUT", rptest.Group+"x?api-version=2021-04-01", `{"location":"westeurope"}`)
+	beside := rptest.Group + "x" + auth + "roleAssignments"
+	for _, tc := range []struct {
+		path string
+		want int
+	}{
+		{rptest.Sub + auth + "roleAssignments?$filter=atScope()", 0},
+		{beside, 0},
+		{rptest.Group + auth + "roleAssignments?$filter=atScope()&$top=10", 10},
+	} {
+		if r := e.Want(http.StatusOK, "GET", tc.path, nil); len(r.Names()) != tc.want {
+			t.Errorf("%s: %d assignments, want %d", tc.path, len(r.Names()), tc.want)
+		}
+	}
+	seen, next := 0, rptest.Sub+auth+"roleAssignments?$top=300"
+	for next != "" {
+		r := e.Want(http.StatusOK, "GET", next, nil)
+		seen += len(r.Names())
+		next = strings.TrimPrefix(r.Body.String("nextLink"), "https://management.azure.com")
+	}
+	if seen != 1_000 {
+		t.Errorf("the pages hold %d assignments", seen)
+	}
 }
 
 type countingStore struct {

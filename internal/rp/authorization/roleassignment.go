@@ -196,30 +196,30 @@ func (p *provider) listAssignments(ctx context.Context, req *arm.Request, scope 
 			}
 			size += len(page.Value)
 		}
-		prefix := scopeIndex(scope.String())
-		if principal != "" {
-			prefix = rbac.AssignmentIndex(principal, scope.String())
-		}
-		if scope.IsZero() && principal != "" {
-			prefix = strings.ToLower(principal) + "|"
-		}
-		for r, err := range res.FindPage(tx, rbac.AssignmentType, prefix, after) {
-			if err != nil {
-				return err
-			}
-			at, err := arm.ParseID(r.Body.String("properties.scope"))
-			if err != nil {
-				return err
-			}
-			if !within(at, scope) || t.has("atscope()") && at.Key() != scope.Key() {
-				continue
-			}
-			entry := scopeIndex(at.String())
+		entryOf := func(scope arm.ID) string {
 			if principal != "" {
-				entry = rbac.AssignmentIndex(principal, at.String())
+				return rbac.AssignmentIndex(principal, scope.String())
 			}
-			if ok, err := add(r, entry); err != nil || !ok {
-				return err
+			return scopeIndex(scope.String())
+		}
+		// At the scope, then below it: what merely begins with the same letters,
+		// as rg-10 does with rg-1, is not read.
+		ranges := []string{store.Exact(entryOf(scope)), entryOf(scope) + "/"}
+		if t.has("atscope()") {
+			ranges = ranges[:1]
+		}
+		for _, prefix := range ranges {
+			for r, err := range res.FindPage(tx, rbac.AssignmentType, prefix, after) {
+				if err != nil {
+					return err
+				}
+				at, err := arm.ParseID(r.Body.String("properties.scope"))
+				if err != nil {
+					return err
+				}
+				if ok, err := add(r, entryOf(at)); err != nil || !ok {
+					return err
+				}
 			}
 		}
 		return nil
