@@ -115,7 +115,7 @@ func (p *provider) validateWorkspace(ctx context.Context, put *arm.Put) error {
 
 func (p *provider) putWorkspace(ctx context.Context, put *arm.Put) error {
 	body, r := put.Resource.Body, put.Resource
-	name, region := put.ID.Name(), arm.NormalizeLocation(body.String("location"))
+	region := arm.NormalizeLocation(body.String("location"))
 	body.Default("kind", "Default")
 	if !body.Has("sku.name") {
 		body["sku"] = map[string]any{"name": "Basic", "tier": "Basic"}
@@ -125,7 +125,6 @@ func (p *provider) putWorkspace(ctx context.Context, put *arm.Put) error {
 	put.Force("properties.workspaceId", "properties.creationTime")
 	body.Default("properties.workspaceId", uuid.NewString())
 	body.Default("properties.creationTime", arm.Timestamp(put.Now))
-	body.Default("properties.friendlyName", name)
 	body.Default("properties.description", "")
 	body.Default("properties.publicNetworkAccess", "Enabled")
 	body.Default("properties.hbiWorkspace", false)
