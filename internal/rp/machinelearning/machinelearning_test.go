@@ -103,8 +103,8 @@ func TestWorkspace(t *testing.T) {
 		"sku.name": "Basic", "sku.tier": "Basic", "kind": "Default", "properties.publicNetworkAccess": "Enabled", "properties.keyVault": kv,
 		"properties.storageHnsEnabled": true, "properties.discoveryUrl": "https://eastus.api.azureml.ms/discovery",
 		"properties.mlFlowTrackingUri": "azureml://eastus.api.azureml.ms/mlflow/v1.0" + ws,
-		"properties.friendlyName": nil, // one that Azure made up would be drift to azurerm
-		"properties.tenantId": rptest.Tenant, "identity.principalId": rptest.IdentityOf(ws), "properties.provisioningState": "Succeeded",
+		"properties.friendlyName":      nil, // one that Azure made up would be drift to azurerm
+		"properties.tenantId":          rptest.Tenant, "identity.principalId": rptest.IdentityOf(ws), "properties.provisioningState": "Succeeded",
 	} {
 		if got := r.Body.Get(field); got != want {
 			t.Errorf("%s = %v, want %v", field, got, want)
