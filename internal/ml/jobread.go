@@ -3,6 +3,7 @@ package ml
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
@@ -81,6 +82,20 @@ func (s *Service) statusNow(tx store.Tx, r *run) (status Status, waiting string,
 		return Queued, item.Waiting, nil
 	}
 	return r.Status, "", nil
+}
+
+// Timeline returns when a job entered each status, in order. jobID is its ARM ID;
+// the error wraps store.ErrNotFound when there is none.
+func (s *Service) Timeline(tx store.Tx, jobID string) ([]Moment, error) {
+	job, err := s.kernel.Resources().Get(tx, jobID)
+	if err != nil {
+		return nil, fmt.Errorf("timeline of job %s: %w", jobID, err)
+	}
+	r, err := s.runOf(tx, job)
+	if err != nil {
+		return nil, err
+	}
+	return r.Timeline, nil
 }
 
 // properties are what the service adds to a job's properties, all strings. The

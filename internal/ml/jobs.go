@@ -205,7 +205,11 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 	for out, v := range props.Object("outputs") {
 		if m, ok := v.(map[string]any); ok {
 			// where azure-ai-ml looks for an output that has no place of its own
-			arm.Doc(m).Default("uri", "azureml://datastores/workspaceblobstore/paths/azureml/"+name+"/"+out+"/")
+			uri := "azureml://datastores/workspaceblobstore/paths/azureml/" + name + "/" + out
+			if spec.Outputs[out].Type != "uri_file" {
+				uri += "/"
+			}
+			arm.Doc(m).Default("uri", uri)
 			arm.Doc(m).Default("mode", "ReadWriteMount")
 		}
 	}

@@ -114,7 +114,20 @@ func realRunner(t *testing.T) option {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(r.Close)
+		t.Cleanup(func() { // whatever a failed test left running
+			nodes, err := os.ReadDir(h.dir + "/nodes")
+			if err != nil {
+				t.Error(err)
+			}
+			for _, n := range nodes {
+				if strings.HasPrefix(n.Name(), "tvm-") {
+					if err := r.StopNode(context.Background(), n.Name()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			r.Close()
+		})
 		return r
 	})
 }

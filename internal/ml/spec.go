@@ -161,6 +161,11 @@ func checkTexts(props arm.Doc) error {
 			}
 		}
 	}
+	for _, r := range props.String("experimentName") {
+		if r < ' ' { // part of keys here; Azure's own rule is not known
+			return userError("properties.experimentName", "The experiment name %q has a control character.", props.String("experimentName"))
+		}
+	}
 	if v := props.Get("isArchived"); v != nil {
 		if _, ok := v.(bool); !ok {
 			return userError("properties.isArchived", "'isArchived' is not a boolean.")

@@ -252,7 +252,7 @@ func (s *Service) fill(ctx context.Context, x *execution, root string) error {
 }
 
 func inputDir(root, name string) string   { return filepath.Join(root, dirData, "INPUT_"+name) }
-func outputPath(root, name string) string { return filepath.Join(root, dirData, name) }
+func outputPath(root, name string) string { return filepath.Join(root, dirData, "OUTPUT_"+name) }
 
 // inputPath is what ${{inputs.name}} becomes for data: a file's own path, or a
 // directory.

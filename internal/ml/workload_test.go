@@ -84,6 +84,7 @@ func TestJobFromBeginningToEnd(t *testing.T) {
 		"inputs.raw", map[string]any{"jobInputType": "uri_folder", "uri": "azureml://datastores/workspaceblobstore/paths/x/", "mode": "Direct"},
 		"inputs.rate", map[string]any{"jobInputType": "literal", "value": "0.5"},
 		"outputs.model", map[string]any{"jobOutputType": "custom_model", "assetName": "iris-model"},
+		"outputs.report", map[string]any{"jobOutputType": "uri_file"},
 		"environmentVariables", map[string]any{"MINE": "yes", "AZUREML_RUN_ID": "fake"})
 	specs := h.prepare("j1", 1, 1)
 	if got := h.status("j1"); got != "Queued" { // compute itself has not moved
@@ -128,7 +129,8 @@ func TestJobFromBeginningToEnd(t *testing.T) {
 	h.write(s.Dir+"/outputs/deep/er/x.json", "{}")
 	h.must(os.Symlink("/etc/hostname", s.Dir+"/outputs/stolen"))
 	h.must(os.Symlink("model.bin", s.Dir+"/outputs/latest"))
-	h.write(data+"/model/m.bin", "m")
+	h.write(data+"/OUTPUT_model/m.bin", "m")
+	h.write(data+"/OUTPUT_report", "all is well") // a file, not a directory
 	h.Clock.Step(90 * time.Second)
 	h.finish("j1", 1, completed())
 	h.finish("j1", 1, completed()) // repeated after a crash
@@ -137,6 +139,17 @@ func TestJobFromBeginningToEnd(t *testing.T) {
 	if job.String("properties.status") != "Completed" || job.String("properties.properties.StartTimeUtc") != "2026-06-01 12:00:00" || job.String("properties.properties.EndTimeUtc") != "2026-06-01 12:01:30" {
 		t.Errorf("job is %v", job.Get("properties"))
 	}
+	h.must(h.Store.View(t.Context(), func(tx store.Tx) error {
+		timeline, err := h.ML.Timeline(tx, h.jobID("j1"))
+		var got []string
+		for _, m := range timeline {
+			got = append(got, string(m.Status))
+		}
+		if strings.Join(got, " ") != "Queued Preparing Running Finalizing Completed" {
+			t.Errorf("timeline is %v", timeline)
+		}
+		return err
+	}))
 	for name, text := range map[string]string{
 		stdLog: header() + "epoch 1\nepoch 2\ndone\n", "ExperimentRun/dcid.j1/outputs/model.bin": "weights",
 		"ExperimentRun/dcid.j1/outputs/deep/er/x.json": "{}", "ExperimentRun/dcid.j1/outputs/latest": "weights",
@@ -150,6 +163,14 @@ func TestJobFromBeginningToEnd(t *testing.T) {
 	}
 	if got, _ := h.blobText(container, "azureml/j1/model/m.bin"); got != "m" {
 		t.Errorf("declared output is %q", got)
+	}
+	if got, _ := h.blobText(container, "azureml/j1/report"); got != "all is well" || job.String("properties.outputs.report.uri") != "azureml://datastores/workspaceblobstore/paths/azureml/j1/report" {
+		t.Errorf("the output file is %q at %s", got, job.String("properties.outputs.report.uri"))
+	}
+	// another job reads it by the first one's name
+	h.submit("j2", "inputs.r", map[string]any{"jobInputType": "uri_file", "uri": "azureml://jobs/j1/outputs/report"}, "command", "cat ${{inputs.r}}")
+	if file := strings.TrimPrefix(h.prepare("j2", 1, 1)[0].Argv[2], "cat "); read(t, file) != "all is well" {
+		t.Errorf("the input is %s", file)
 	}
 	model := h.Want(200, "GET", wsID+"/models/iris-model/versions/1", nil).Body
 	if model.String("properties.modelUri") != "azureml://datastores/workspaceblobstore/paths/azureml/j1/model/" || model.String("properties.jobName") != "j1" {
@@ -317,7 +338,7 @@ func TestFinishedBearsEveryFailure(t *testing.T) {
 	h.write(s.LogPath, "line\n")
 	h.write(s.Dir+"/outputs/a", "a")
 	h.write(s.Dir+"/outputs/b", "b")
-	h.write(strings.TrimSuffix(s.Dir, "/exe/wd")+"/cap/data-capability/wd/o/c", "c")
+	h.write(strings.TrimSuffix(s.Dir, "/exe/wd")+"/cap/data-capability/wd/OUTPUT_o/c", "c")
 	broken := map[string]bool{}
 	h.Blobs.fail = func(what, name string) error {
 		if !broken[what+name] {
