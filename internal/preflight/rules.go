@@ -28,6 +28,7 @@ func Rules() []Rule {
 		{"registry-private-endpoint", typeRegistry, registryPrivateEndpoint},
 		{"low-priority-retirement", typeCompute, lowPriority},
 		{"instance-never-stops", typeCompute, instanceNeverStops},
+		{"compute-name", typeCompute, computeName},
 	}
 }
 
@@ -246,5 +247,21 @@ func instanceNeverStops(_ *View, r *arm.Resource) (*Finding, error) {
 		Message:  "This compute instance runs, and is billed, until somebody stops it: nothing shuts it down when idle, and azurerm has no argument for that.",
 		Fix:      "After apply, set an idle shutdown (POST …/updateIdleShutdownSetting, 15 minutes to 3 days) or a schedule in the studio, or stop the instance by hand.",
 		Source:   "Azure ML docs, how-to-create-compute-instance (2024-08-21); azurerm schemas 3.80 to 3.117.1",
+	}, nil
+}
+
+// §1.2: the studio's rule is stricter than azurerm's. Which of them the service
+// keeps is not known.
+func computeName(_ *View, r *arm.Resource) (*Finding, error) {
+	name := r.Name()
+	dash := strings.LastIndexByte(name, '-')
+	if dash < 0 || strings.ContainsFunc(name[dash:], func(c rune) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }) {
+		return nil, nil
+	}
+	return &Finding{
+		Severity: Warning, Argument: "name", Unverified: true,
+		Message: fmt.Sprintf("Azure ML's studio refuses the compute name %q: a '-' must be followed by at least one letter somewhere. Whether the service does, too, is not known.", name),
+		Fix:     "Put a letter behind the last '-', such as \"" + name[:dash+1] + "n" + name[dash+1:] + "\".",
+		Source:  "Azure ML studio, compute form",
 	}, nil
 }

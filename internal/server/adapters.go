@@ -83,7 +83,7 @@ func blobAccount(r *arm.Resource) (*blob.Account, error) {
 		AllowPublicAccess: b.Bool("properties.allowBlobPublicAccess", false),
 		HTTPSOnly:         b.Bool("properties.supportsHttpsTrafficOnly", true),
 		HNS:               b.Bool("properties.isHnsEnabled", false),
-		PublicNetwork:     !strings.EqualFold(b.String("properties.publicNetworkAccess"), "Disabled"),
+		PublicNetwork:     storage.Reachable(r),
 	}
 	for i, value := range storage.Keys(r) {
 		key, err := base64.StdEncoding.DecodeString(value)

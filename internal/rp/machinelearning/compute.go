@@ -125,7 +125,9 @@ func unchanged(put *arm.Put, names ...string) error {
 	return nil
 }
 
-// checkName applies the rule that the studio states for names of computes.
+// checkName applies the rule for names of computes. The studio also wants a letter
+// behind each '-'; whether the service does is not known, so that part is a finding
+// (compute-name) and not a refusal.
 func checkName(name, kind string) error {
 	most := 32
 	if kind == typeInstance {
@@ -134,19 +136,13 @@ func checkName(name, kind string) error {
 	letter := func(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 	digit := func(c byte) bool { return '0' <= c && c <= '9' }
 	ok := len(name) >= 3 && len(name) <= most && letter(name[0]) && name[len(name)-1] != '-'
-	lastDash, lastLetter := -1, -1
 	for i := 0; i < len(name); i++ {
-		switch c := name[i]; {
-		case c == '-':
-			lastDash = i
-		case letter(c):
-			lastLetter = i
-		case !digit(c):
+		if c := name[i]; c != '-' && !letter(c) && !digit(c) {
 			ok = false
 		}
 	}
-	if !ok || lastLetter < lastDash {
-		return invalid("name", "The compute name '%s' is invalid. A name has 3 to %d letters, digits and '-', begins with a letter, ends with a letter or digit, and has a letter somewhere behind each '-'.", name, most)
+	if !ok {
+		return invalid("name", "The compute name '%s' is invalid. A name has 3 to %d letters, digits and '-', begins with a letter, and ends with a letter or digit.", name, most)
 	}
 	return nil
 }
