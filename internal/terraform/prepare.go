@@ -22,7 +22,7 @@ import (
 
 // initNeeds says in words why a stack needs `terraform init`; empty means that
 // it needs none, as a stack of azurerm resources served by Azimuth does not.
-func initNeeds(c *Config, running reattachments) []string {
+func initNeeds(c *Config, there present) []string {
 	var needs, modules []string
 	for _, m := range c.Modules {
 		for _, call := range m.Calls {
@@ -34,7 +34,7 @@ func initNeeds(c *Config, running reattachments) []string {
 		}
 	}
 	for _, source := range c.Providers() {
-		if !running.serves(source) {
+		if !there.has(source) {
 			needs = append(needs, "provider "+source)
 		}
 	}
@@ -52,7 +52,7 @@ func (c *Config) hasBackend() bool { return len(c.Modules[0].Backends) > 0 }
 
 // initInputs is everything that the result of init depends on, as far as it can
 // be told without the network.
-func (r *Runner) initInputs(c *Config, running reattachments) (string, error) {
+func (r *Runner) initInputs(c *Config, there present) (string, error) {
 	type call struct{ Module, Name, Source, Version string }
 	type requirement struct{ Module, Name, Source, Version string }
 	in := struct {
@@ -64,9 +64,7 @@ func (r *Runner) initInputs(c *Config, running reattachments) (string, error) {
 		Backend      bool
 		Lock         string
 	}{Tool: r.Tool, Providers: c.Providers(), Backend: c.hasBackend()}
-	for key := range running {
-		in.Served = append(in.Served, key)
-	}
+	in.Served = there.names()
 	sort.Strings(in.Served)
 	for _, m := range c.Modules {
 		for _, q := range m.Requirements {
@@ -111,12 +109,17 @@ func (r *Runner) Prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	needs := initNeeds(config, running)
+	env, err := r.environment(false)
+	if err != nil {
+		return err
+	}
+	there := present{running: running, overrides: r.devOverrides(env)}
+	needs := initNeeds(config, there)
 	if len(needs) == 0 || config.Diagnostics.HasErrors() {
 		// terraform tells of the errors better, with the lines they are in.
 		return nil
 	}
-	inputs, err := r.initInputs(config, running)
+	inputs, err := r.initInputs(config, there)
 	if err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func (r *Runner) Prepare(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read init stamp: %w", err)
 	}
-	if string(last) == inputs && r.initDone(config, running) {
+	if string(last) == inputs && r.initDone(config, there) {
 		return nil
 	}
 	if err := r.init(ctx, config, needs); err != nil {
@@ -138,7 +141,7 @@ func (r *Runner) Prepare(ctx context.Context) (err error) {
 }
 
 // initDone reports whether what init leaves in the data directory is there.
-func (r *Runner) initDone(c *Config, running reattachments) bool {
+func (r *Runner) initDone(c *Config, there present) bool {
 	var files []string
 	if c.hasBackend() {
 		files = append(files, filepath.Join(r.Stack.DataDir(), "terraform.tfstate"))
@@ -147,7 +150,7 @@ func (r *Runner) initDone(c *Config, running reattachments) bool {
 		files = append(files, filepath.Join(r.Stack.DataDir(), "modules", "modules.json"))
 	}
 	for _, source := range c.Providers() {
-		if !running.serves(source) {
+		if !there.has(source) {
 			files = append(files, filepath.Join(r.Stack.DataDir(), "providers"))
 			break
 		}
