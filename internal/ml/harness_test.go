@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,10 +94,13 @@ func (identities) Revoke(tx store.Tx, grantID string) error { return tx.Delete("
 // blobs fails calls for tests of what happens then.
 type blobs struct {
 	*blob.Service
+	mu   sync.Mutex
 	fail func(what, name string) error
 }
 
 func (b *blobs) check(what, name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.fail == nil {
 		return nil
 	}

@@ -86,26 +86,24 @@ func (h *harness) runManager() (stop func()) {
 	return stop
 }
 
-// await waits until a job has one of the statuses.
-func (h *harness) await(name string, statuses ...string) string {
+// until waits until cond holds.
+func (h *harness) until(what string, cond func() bool) {
 	h.t.Helper()
 	deadline, look := time.After(30*time.Second), time.NewTicker(10*time.Millisecond)
 	defer look.Stop()
-	for {
-		news := h.Manager.Changes()
-		got := h.status(name)
-		for _, s := range statuses {
-			if got == s {
-				return got
-			}
-		}
+	for !cond() {
 		select {
-		case <-news:
-		case <-look.C: // the workload's own changes make no news
+		case <-look.C:
 		case <-deadline:
-			h.t.Fatalf("job %s is still %s", name, got)
+			h.t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// await waits until a job has a status.
+func (h *harness) await(name, status string) {
+	h.t.Helper()
+	h.until(fmt.Sprintf("job %s to be %s", name, status), func() bool { return h.status(name) == status })
 }
 
 func realRunner(t *testing.T) option {
@@ -181,24 +179,7 @@ func TestRealJobs(t *testing.T) {
 		t.Errorf("log is %q", log)
 	}
 
-	// nothing of the jobs is left on the nodes
-	var left []string
-	h.must(h.Store.View(t.Context(), func(tx store.Tx) error {
-		nodes, err := h.Manager.Nodes(tx, strings.ToLower(clusterID))
-		for _, n := range nodes {
-			entries, err := os.ReadDir(n.Info.Dir + "/cr/j")
-			if err != nil && !os.IsNotExist(err) {
-				return err
-			}
-			for _, e := range entries {
-				left = append(left, e.Name())
-			}
-		}
-		return err
-	}))
-	if len(left) > 0 {
-		t.Errorf("left on the nodes: %v", left)
-	}
+	h.until("the jobs' directories to be gone", func() bool { return len(h.left()) == 0 })
 
 	// deleting the compute fails what waits for it, and says so
 	h.Clock.Step(time.Minute)
@@ -211,4 +192,23 @@ func TestRealJobs(t *testing.T) {
 	if code := h.Want(200, "GET", h.jobID("second"), nil).Body.String("properties.error.code"); code != "ComputeDeleted" {
 		t.Errorf("error is %s", code)
 	}
+}
+
+// left is what jobs have left on the nodes of the cluster.
+func (h *harness) left() (names []string) {
+	h.t.Helper()
+	h.must(h.Store.View(h.t.Context(), func(tx store.Tx) error {
+		nodes, err := h.Manager.Nodes(tx, strings.ToLower(clusterID))
+		for _, n := range nodes {
+			entries, err := os.ReadDir(n.Info.Dir + "/cr/j")
+			if err != nil && !os.IsNotExist(err) {
+				return err
+			}
+			for _, e := range entries {
+				names = append(names, e.Name())
+			}
+		}
+		return err
+	}))
+	return names
 }
