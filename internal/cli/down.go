@@ -36,7 +36,11 @@ on running.`,
 			if a.output == "json" {
 				return a.print("json", map[string]any{"changes": p.changes}, nil)
 			}
-			fmt.Fprintf(a.stdout, "%s %s (%s)\n", p.style.green("✓"), p.summary(), time.Since(start).Round(10*time.Millisecond))
+			what := fmt.Sprintf("%d destroyed", p.changes.Destroy)
+			if p.changes.Destroy == 0 {
+				what = "nothing to destroy"
+			}
+			fmt.Fprintf(a.stdout, "%s %s (%s)\n", p.style.green("✓"), what, time.Since(start).Round(10*time.Millisecond))
 			return nil
 		},
 	}

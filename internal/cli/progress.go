@@ -23,6 +23,9 @@ type progress struct {
 	failed  bool
 	planned changes
 	changes changes
+	// said holds the diagnostics that were shown: terraform repeats those of the
+	// plan when it applies.
+	said map[string]bool
 }
 
 func (p *progress) event(e terraform.Event) {
@@ -90,6 +93,13 @@ func (p *progress) diagnostic(d *terraform.EventDiagnostic) {
 	if d.Detail != "" {
 		fmt.Fprintf(&b, "\n    %s", strings.ReplaceAll(strings.TrimSpace(d.Detail), "\n", "\n    "))
 	}
+	if p.said[b.String()] {
+		return
+	}
+	if p.said == nil {
+		p.said = map[string]bool{}
+	}
+	p.said[b.String()] = true
 	fmt.Fprintln(p.app.stderr, b.String())
 }
 
