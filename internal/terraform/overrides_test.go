@@ -38,7 +38,7 @@ func TestOverriddenProvidersNeedNoInit(t *testing.T) {
 	if err := r.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(r.Stack.DataDir()); err == nil {
+	if _, err := os.Stat(filepath.Join(r.Stack.Root, "init.sha256")); err == nil {
 		t.Error("init ran")
 	}
 }
