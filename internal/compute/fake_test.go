@@ -35,7 +35,6 @@ type fakeRunner struct {
 
 type fakeTask struct {
 	report TaskReport
-	gone   bool
 }
 
 func newFakeRunner() *fakeRunner {

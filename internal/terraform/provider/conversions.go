@@ -81,11 +81,6 @@ func keyed(property string) conversion {
 	}
 }
 
-// lower is text that the state keeps in lower case.
-func lower() conversion {
-	return conversion{read: func(v any) any { return strings.ToLower(asString(v)) }}
-}
-
 // spelled gives back the listed spelling of a word that Azure may answer in any
 // case.
 func spelled(names ...string) conversion {

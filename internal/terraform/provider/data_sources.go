@@ -46,7 +46,8 @@ func dataSubscription() *dataSource {
 			path := "/subscriptions/" + id
 			doc, err := o.get(o.ctx, path, subscriptionVersion)
 			if isNotFound(err) {
-				return nil, fmt.Errorf("Subscription (Subscription: %q) was not found", id) //nolint:staticcheck // azurerm's words
+				//lint:ignore ST1005 azurerm's own words
+				return nil, fmt.Errorf("Subscription (Subscription: %q) was not found", id)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("retrieving %q: %w", path, err)

@@ -129,7 +129,8 @@ const createRetries = 15
 // state.
 func (o *operation) alreadyExists() error {
 	if o.major == 3 {
-		return fmt.Errorf("A resource with the ID %q already exists - to be managed via Terraform this resource needs to be imported into the State. Please see the resource documentation for %q for more information.", o.id, o.typ.name) //nolint:staticcheck // azurerm's words
+		//lint:ignore ST1005 azurerm's own words
+		return fmt.Errorf("A resource with the ID %q already exists - to be managed via Terraform this resource needs to be imported into the State. Please see the resource documentation for %q for more information.", o.id, o.typ.name)
 	}
 	return fmt.Errorf("a resource with the ID %q already exists - to be managed via Terraform this resource needs to be imported into the State. Please see the resource documentation for %q for more information", o.id, o.typ.name)
 }

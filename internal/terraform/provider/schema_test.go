@@ -121,7 +121,8 @@ func (c *comparison) block(path string, got *tfprotov5.SchemaBlock, want cliBloc
 		}
 		seen[a.Name] = true
 		c.attributes++
-		raw, err := a.Type.MarshalJSON() //nolint:staticcheck // the form of the comparison
+		//lint:ignore SA1019 the form of the comparison
+		raw, err := a.Type.MarshalJSON()
 		if err != nil {
 			c.t.Fatal(err)
 		}

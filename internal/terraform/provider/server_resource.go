@@ -115,7 +115,9 @@ func (s *server) PlanResourceChange(_ context.Context, req *tfprotov5.PlanResour
 	// providers of the plugin SDK's age may plan.
 	resp := &tfprotov5.PlanResourceChangeResponse{
 		PlannedState: req.ProposedNewState, PlannedPrivate: req.PriorPrivate,
-		PlannedIdentity: req.PriorIdentity, UnsafeToUseLegacyTypeSystem: true,
+		PlannedIdentity: req.PriorIdentity,
+		//lint:ignore SA1019 azurerm is of the plugin SDK, whose plans need it
+		UnsafeToUseLegacyTypeSystem: true,
 	}
 	k, rt, err := s.resource(req.TypeName)
 	if err != nil {
@@ -159,7 +161,9 @@ func (s *server) PlanResourceChange(_ context.Context, req *tfprotov5.PlanResour
 func (s *server) ApplyResourceChange(ctx context.Context, req *tfprotov5.ApplyResourceChangeRequest) (*tfprotov5.ApplyResourceChangeResponse, error) {
 	resp := &tfprotov5.ApplyResourceChangeResponse{
 		NewState: req.PriorState, Private: req.PlannedPrivate,
-		NewIdentity: req.PlannedIdentity, UnsafeToUseLegacyTypeSystem: true,
+		NewIdentity: req.PlannedIdentity,
+		//lint:ignore SA1019 azurerm is of the plugin SDK, whose answers need it
+		UnsafeToUseLegacyTypeSystem: true,
 	}
 	k, rt, err := s.resource(req.TypeName)
 	if err != nil {

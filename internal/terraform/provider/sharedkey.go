@@ -37,7 +37,8 @@ func (s *session) findAccount(ctx context.Context, name string) (string, error) 
 		}
 	}
 	if s.major == 3 {
-		return "", fmt.Errorf("Unable to locate Storage Account %q!", name) //nolint:staticcheck // azurerm's words
+		//lint:ignore ST1005 azurerm's own words
+		return "", fmt.Errorf("Unable to locate Storage Account %q!", name)
 	}
 	return "", fmt.Errorf("unable to locate Storage Account %q", name)
 }

@@ -62,7 +62,8 @@ func keyVault() *resourceType {
 				return fmt.Errorf("checking for a soft-deleted Key Vault %q: %w", name, err)
 			}
 			if !o.feature("key_vault.recover_soft_deleted_key_vaults", true) {
-				return fmt.Errorf("An existing soft-deleted Key Vault exists with the Name %q in the location %q, however automatically recovering this KeyVault has been disabled via the \"features\" block. Set `recover_soft_deleted_key_vaults` to `true` in the `key_vault` block of the provider's `features`, or use another name", name, location) //nolint:staticcheck // azurerm's words
+				//lint:ignore ST1005 azurerm's own words
+				return fmt.Errorf("An existing soft-deleted Key Vault exists with the Name %q in the location %q, however automatically recovering this KeyVault has been disabled via the \"features\" block. Set `recover_soft_deleted_key_vaults` to `true` in the `key_vault` block of the provider's `features`, or use another name", name, location)
 			}
 			o.scratch["recover"] = true
 			return nil

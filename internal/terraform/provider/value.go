@@ -158,14 +158,6 @@ func stringList(v any) []string {
 	return out
 }
 
-func anyList(s []string) []any {
-	out := make([]any, len(s))
-	for i, e := range s {
-		out[i] = e
-	}
-	return out
-}
-
 // fromTF reads a Terraform value into a tree.
 func fromTF(v tftypes.Value) (any, error) {
 	if !v.IsKnown() {
