@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ type Config struct {
 	// Grace is how long a task has between the polite signal and the kill, in
 	// real time. The default is 10 s.
 	Grace time.Duration
+	// Random returns numbers from 0 to less than 1; it decides about preemptions.
+	// The default is math/rand/v2's.
+	Random func() float64
 }
 
 const defaultGrace = 10 * time.Second
@@ -38,6 +42,7 @@ type Manager struct {
 	workload Workload
 	log      *slog.Logger
 	grace    time.Duration
+	random   func() float64
 
 	pools store.Collection[poolRecord]
 	nodes store.Collection[Node]
@@ -50,6 +55,7 @@ type Manager struct {
 	inbox   []func()   // what happened, to be applied by the loop
 	news    chan struct{}
 	waiting map[string]*waitingList // by pool
+	load    *Load                   // as of the last turn; nil before the first
 }
 
 // waitingList is a plan's waiting items, found by ID when someone asks.
@@ -80,8 +86,12 @@ func NewManager(c Config) *Manager {
 	if c.Grace <= 0 {
 		c.Grace = defaultGrace
 	}
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
 	return &Manager{
-		store: c.Store, clock: c.Clock, runner: c.Runner, workload: c.Workload, log: c.Log, grace: c.Grace,
+		random: c.Random,
+		store:  c.Store, clock: c.Clock, runner: c.Runner, workload: c.Workload, log: c.Log, grace: c.Grace,
 		pools: poolRecords(), nodes: nodeRecords(), items: itemRecords(),
 		wake: make(chan struct{}, 1), news: make(chan struct{}), waiting: map[string]*waitingList{},
 	}
@@ -132,7 +142,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	defer l.close(cancel)
 	m.mu.Lock()
-	m.inbox = nil
+	m.inbox, m.load = nil, nil
 	m.mu.Unlock()
 	l.wg.Go(func() { l.watch(ctx) })
 	for {
@@ -261,6 +271,14 @@ func (l *loop) arm() {
 		soonest(at)
 	}
 	if l.world != nil {
+		for _, p := range l.world.pools {
+			soonest(p.PreemptAt)
+		}
+		for _, n := range l.world.nodes {
+			if n.evictable() {
+				soonest(n.PreemptAt)
+			}
+		}
 		for _, it := range l.world.active {
 			if it.Phase == PhaseRunning && it.Stop == nil && it.Timeout > 0 {
 				soonest(it.StartedAt.Add(it.Timeout))

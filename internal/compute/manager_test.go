@@ -39,6 +39,13 @@ func TestPoolGrowsRunsAndShrinks(t *testing.T) {
 	if s := r.pool(); s.Allocation != Steady || s.Counts.Running != 2 || !s.AllocationSince.Equal(epoch.Add(time.Minute)) {
 		t.Errorf("grown: %+v", s)
 	}
+	load := func() (l Load) {
+		r.update(func(tx store.Tx) (err error) { l, err = r.Load(tx); return err })
+		return l
+	}
+	if l := load(); l != (Load{Nodes: 2, Waiting: 1, Running: 2}) {
+		t.Errorf("load = %+v", l)
+	}
 	if b.Attempt != 1 || !b.StartedAt.Equal(epoch.Add(time.Minute)) || len(b.NodeIDs) != 1 {
 		t.Errorf("b = %+v", b)
 	}
@@ -66,6 +73,9 @@ func TestPoolGrowsRunsAndShrinks(t *testing.T) {
 	r.until("one node is left", func() bool { return r.pool().Current == 1 })
 	r.clock.Step(10 * time.Minute)
 	r.until("no node is left", func() bool { s := r.pool(); return s.Current == 0 && s.Allocation == Steady && s.Target == 0 })
+	if l := load(); l != (Load{}) {
+		t.Errorf("load at the end = %+v", l)
+	}
 	for id, n := range map[string]int{"/jobs/a": 1, "/jobs/b": 1, "/jobs/c": 1} {
 		if len(r.workload.outcomes[id]) != n || r.workload.starts[id] != 1 {
 			t.Errorf("%s: Finished %d times, Started %d times", id, len(r.workload.outcomes[id]), r.workload.starts[id])

@@ -14,8 +14,16 @@ type Load struct {
 	Nodes, Waiting, Running int
 }
 
-// Load counts nodes and the items that have not ended.
+// Load counts nodes and the items that have not ended, as the loop last saw
+// them: a long queue is not read to count it. Before Run has taken stock they
+// are counted in tx.
 func (m *Manager) Load(tx store.Tx) (Load, error) {
+	m.mu.Lock()
+	seen := m.load
+	m.mu.Unlock()
+	if seen != nil {
+		return *seen, nil
+	}
 	var out Load
 	for _, err := range m.nodes.All(tx, store.Range{}) {
 		if err != nil {
@@ -34,6 +42,16 @@ func (m *Manager) Load(tx store.Tx) (Load, error) {
 		}
 	}
 	return out, nil
+}
+
+// load is the Load of the loop's own records.
+func (w *world) load() *Load {
+	l := &Load{Nodes: len(w.nodes)}
+	for _, q := range w.queues {
+		l.Waiting += len(q)
+	}
+	l.Running = len(w.items) - l.Waiting
+	return l
 }
 
 // Settle returns once everything that was due when it was called has been

@@ -41,6 +41,9 @@ func (t *turn) run() error {
 			t.world.dirty[id] = true
 		}
 	}
+	if err := t.schedule(); err != nil {
+		return err
+	}
 	for _, n := range t.world.nodes {
 		if err := t.node(n); err != nil {
 			return err
@@ -63,8 +66,10 @@ func (t *turn) publish() {
 		f()
 	}
 	m := t.m
+	load := t.world.load()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.load = load
 	for id, l := range t.waiting {
 		if l == nil {
 			delete(m.waiting, id)
@@ -148,6 +153,9 @@ func (t *turn) node(n *Node) error {
 			t.info("node lost", logPool, n.PoolID, logNode, n.ID, logReason, n.Error)
 			return t.moveNode(n, NodeEventFail)
 		}
+	}
+	if gone, err := t.preempted(n); gone || err != nil {
+		return err
 	}
 	switch n.State {
 	case NodePreparing:
@@ -281,7 +289,7 @@ func (t *turn) startNode(p *poolRecord, d Decision) error {
 	}
 	n := &Node{
 		ID: nodeName(p.ID, p.Ordinal, t.now), PoolID: p.ID, VMSize: p.VMSize,
-		Created: t.now, Port: t.freePort(p.ID), Reason: d.Reason,
+		Created: t.now, Port: t.freePort(p.ID), Reason: d.Reason, PreemptAt: t.m.drawn(p.Preemption, t.now),
 	}
 	t.info("node starts", logPool, p.ID, logNode, n.ID, logReason, d.Reason)
 	return t.moveNode(n, NodeEventStart)
