@@ -13,6 +13,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/iso8601"
 	"github.com/azimuth-ml/azimuth/internal/mlflow"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -174,8 +175,8 @@ func within(asked, have any) bool {
 		if a == h || strings.HasPrefix(a, "/subscriptions/") && strings.EqualFold(a, h) {
 			return true
 		}
-		x, err1 := parseDuration(a) // PT3600S comes back as PT1H
-		y, err2 := parseDuration(h)
+		x, err1 := iso8601.Duration(a) // PT3600S comes back as PT1H
+		y, err2 := iso8601.Duration(h)
 		return err1 == nil && err2 == nil && x == y
 	}
 	return asked == have

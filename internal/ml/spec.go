@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/iso8601"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -87,7 +88,7 @@ func readSpec(props arm.Doc) (*jobSpec, error) {
 		return nil, err
 	}
 	if t := props.String("limits.timeout"); t != "" {
-		d, err := parseDuration(t)
+		d, err := iso8601.Duration(t)
 		if err != nil || d < time.Second {
 			return nil, userError("properties.limits.timeout", "The value '%s' of 'timeout' is invalid: it must be an ISO 8601 duration of at least one second, such as PT1H.", t)
 		}

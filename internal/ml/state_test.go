@@ -58,33 +58,6 @@ func TestTimelineIsBounded(t *testing.T) {
 	}
 }
 
-func TestDuration(t *testing.T) {
-	for text, want := range map[string]time.Duration{
-		"PT30M": 30 * time.Minute, "PT1H30M5S": 5405 * time.Second, "P1D": 24 * time.Hour, "P1DT1S": 86401 * time.Second,
-		"PT0.5S": 500 * time.Millisecond, "P2W": 14 * 24 * time.Hour, "PT90M": 90 * time.Minute,
-	} {
-		if got, err := parseDuration(text); err != nil || got != want {
-			t.Errorf("%s = %v, %v, want %v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "P", "PT", "P1DT", "1H", "PT1", "PT1H1H", "PT1S1M", "P1Y", "P1M", "PT-1S", "pt1h", "PT1H ", "PT99999999999999H", "30"} {
-		if got, err := parseDuration(text); err == nil {
-			t.Errorf("%q = %v, want an error", text, got)
-		}
-	}
-}
-
-func FuzzDuration(f *testing.F) {
-	for _, s := range []string{"PT30M", "P1DT2H3M4.5S", "P", "PT", "P1W", "PT1e9S"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if d, err := parseDuration(s); err == nil && d < 0 {
-			t.Errorf("%q = %v", s, d)
-		}
-	})
-}
-
 func TestFromURL(t *testing.T) {
 	for uri, want := range map[string]string{
 		"https://acct.blob.core.windows.net/c/a/b.csv":   "acct c a/b.csv",

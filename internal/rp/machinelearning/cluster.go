@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/iso8601"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -42,7 +43,7 @@ func validateCluster(put *arm.Put) error {
 	}
 	if v := body.Get(scale + ".nodeIdleTimeBeforeScaleDown"); v != nil {
 		s, _ := v.(string)
-		if _, err := parseDuration(s); err != nil {
+		if _, err := iso8601.Duration(s); err != nil {
 			return invalid(scale+".nodeIdleTimeBeforeScaleDown", "The property 'nodeIdleTimeBeforeScaleDown' is invalid: %s.", err)
 		}
 	}
@@ -80,7 +81,7 @@ func (p *provider) putCluster(put *arm.Put) error {
 	if err != nil {
 		return err
 	}
-	idle, err := parseDuration(body.String(in + "scaleSettings.nodeIdleTimeBeforeScaleDown"))
+	idle, err := iso8601.Duration(body.String(in + "scaleSettings.nodeIdleTimeBeforeScaleDown"))
 	if err != nil {
 		return err
 	}
