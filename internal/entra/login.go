@@ -115,7 +115,7 @@ func (d *Directory) openIDConfiguration(tenant, version string) map[string]any {
 		"jwks_uri":                              base + keys,
 		"response_modes_supported":              []string{"query", "fragment", "form_post"},
 		"subject_types_supported":               []string{"pairwise"},
-		"id_token_signing_alg_values_supported": []string{algorithm},
+		"id_token_signing_alg_values_supported": []string{string(algorithm)},
 		"response_types_supported":              []string{"code", "id_token", "code id_token", "id_token token"},
 		"scopes_supported":                      []string{"openid", "profile", "email", "offline_access"},
 		"issuer":                                issuer,
