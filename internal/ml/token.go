@@ -1,15 +1,13 @@
 package ml
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/clock"
@@ -65,36 +63,30 @@ type runClaims struct {
 
 // Issue implements Tokens.
 func (t *RunTokens) Issue(jobID string, expiry time.Time) (string, error) {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: t.key}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return "", fmt.Errorf("sign job token: %w", err)
+	}
 	payload, err := json.Marshal(runClaims{runIssuer, jobID, t.clock.Now().Unix(), expiry.Unix()})
 	if err != nil {
 		return "", fmt.Errorf("encode job token: %w", err)
 	}
-	text := runHeader() + "." + base64.RawURLEncoding.EncodeToString(payload)
-	return text + "." + t.sign(text), nil
-}
-
-func runHeader() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`))
-}
-
-func (t *RunTokens) sign(text string) string {
-	h := hmac.New(sha256.New, t.key)
-	h.Write([]byte(text))
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return "", fmt.Errorf("sign job token: %w", err)
+	}
+	return signed.CompactSerialize()
 }
 
 // Verify implements Tokens.
 func (t *RunTokens) Verify(token string) (jobID string, ok bool, err error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 || parts[0] != runHeader() {
-		return "", false, nil
-	}
-	if !hmac.Equal([]byte(t.sign(parts[0]+"."+parts[1])), []byte(parts[2])) {
-		return "", true, errors.New("the signature of the token is wrong")
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.HS256})
 	if err != nil {
-		return "", true, errors.New("the token is malformed")
+		return "", false, nil // of another algorithm, or no token at all
+	}
+	payload, err := signed.Verify(t.key)
+	if err != nil {
+		return "", true, errors.New("the signature of the token is wrong")
 	}
 	var c runClaims
 	if err := json.Unmarshal(payload, &c); err != nil || c.Issuer != runIssuer {
