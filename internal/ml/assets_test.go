@@ -160,6 +160,7 @@ func TestEnvironments(t *testing.T) {
 	for i, ref := range []string{
 		"azureml://registries/azureml/environments/sklearn-1.5/labels/latest", wsID + "/environments/AzureML-sklearn-1.5/versions/3",
 		wsID + "/environments/plain/labels/latest", "azureml://registries/azureml/environments/AzureML-sklearn-1.5/versions/2",
+		"azureml:AzureML-sklearn-1.5@latest", "azureml:plain:1", "azureml:plain@latest",
 	} {
 		name := "job" + string(rune('a'+i))
 		h.submit(name, "environmentId", ref)

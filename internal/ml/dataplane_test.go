@@ -52,6 +52,9 @@ func TestRunHistory(t *testing.T) {
 	// as azure-ai-ml downloads outputs
 	run := h.data(rptest.Owner, "POST", base+"/rundata", map[string]any{"runId": "j1", "selectRunMetadata": true})
 	model, data := run.Body.String("runMetadata.outputs.model.assetId"), run.Body.String("runMetadata.outputs.data.assetId")
+	if kind := run.Body.String("runMetadata.outputs.data.type"); kind != "UriFolder" { // azure-ai-ml looks for these words
+		t.Errorf("type is %q", kind)
+	}
 	r := h.data(rptest.Owner, "POST", "/data/v1.0"+wsID+"/dataversion/batchGetResolvedUris", map[string]any{"values": []string{data}})
 	if got, _ := r.Body.Object("values")[data].(map[string]any); got["uri"] != "azureml://datastores/workspaceblobstore/paths/azureml/j1/data/" {
 		t.Errorf("%s is at %s", data, r.Raw)

@@ -69,8 +69,15 @@ func labelled() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^(/subscriptions/.+/environments/[^/]+)/labels/latest$`)
 }
 
+// shortEnvironment is azureml:NAME:VERSION or azureml:NAME@LABEL, which azure-ai-ml
+// sends for curated environments.
+func shortEnvironment() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^azureml:([^/:@]+)(?::([^/:@]+)|@(latest))$`)
+}
+
 // environmentOf finds the environment version that a job names: its ARM ID, a
-// label's, or one of the registry azureml. Errors are *arm.Error.
+// label's, a name and version, or one of the registry azureml. Errors are
+// *arm.Error.
 func (s *Service) environmentOf(ctx context.Context, tx store.Tx, parent *arm.Resource, ref string) (*arm.Resource, error) {
 	const target = "properties.environmentId"
 	ws := parent.ParsedID()
@@ -88,6 +95,13 @@ func (s *Service) environmentOf(ctx context.Context, tx store.Tx, parent *arm.Re
 		return curatedVersion(ws.Child("environments", name).Child("versions", m[3])), nil
 	}
 	id := ref
+	if m := shortEnvironment().FindStringSubmatch(ref); m != nil {
+		ref = ws.Child("environments", m[1]).String() + "/labels/latest"
+		if m[2] != "" {
+			ref = ws.Child("environments", m[1]).Child("versions", m[2]).String()
+		}
+		id = ref
+	}
 	if m := labelled().FindStringSubmatch(ref); m != nil {
 		c, err := arm.ParseID(m[1])
 		if err != nil {
@@ -97,7 +111,11 @@ func (s *Service) environmentOf(ctx context.Context, tx store.Tx, parent *arm.Re
 		if err != nil {
 			return nil, missingEnvironment(err, ref)
 		}
-		id = m[1] + "/versions/" + r.Body.String("properties.latestVersion")
+		version := r.Body.String("properties.latestVersion")
+		if version == "" {
+			return nil, userError(target, "The environment '%s' was not found.", c.Name())
+		}
+		id = m[1] + "/versions/" + version
 	}
 	parsed, err := arm.ParseID(id)
 	if err != nil || !strings.EqualFold(parsed.Type(), typeWorkspace+"/environments/versions") {

@@ -105,6 +105,26 @@ func (h *runHistory) outputAsset(name, kind string) string {
 	return "azureml://locations/" + h.ws.Location + "/workspaces/" + h.ws.GUID + "/" + plural + "/azureml_" + h.Name + "_output_" + what + "_" + name + "/versions/1"
 }
 
+// historyType is the type of an asset in run history's words, which are other
+// ones than those of jobs.
+func historyType(kind string) string {
+	switch kind {
+	case "uri_file":
+		return "UriFile"
+	case "uri_folder":
+		return "UriFolder"
+	case "mltable":
+		return "MLTable"
+	case "custom_model":
+		return "CustomModel"
+	case "mlflow_model":
+		return "MLFlowModel"
+	case "triton_model":
+		return "TritonModel"
+	}
+	return kind
+}
+
 func outputAssetID() *regexp.Regexp {
 	return regexp.MustCompile(`/(?:data|models)/azureml_(.+)_output_(?:data|mlflow_log_model)_(.+)/versions/[^/]+$`)
 }
@@ -136,7 +156,7 @@ func (h *runHistory) common() map[string]any {
 		for _, name := range slices.Sorted(maps.Keys(all)) {
 			o, ok := all[name].(map[string]any)
 			if kind := arm.Doc(o).String("jobOutputType"); ok && name != "default" {
-				outputs[name] = map[string]any{"assetId": h.outputAsset(name, kind), "type": kind}
+				outputs[name] = map[string]any{"assetId": h.outputAsset(name, kind), "type": historyType(kind)}
 			}
 		}
 	}

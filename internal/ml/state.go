@@ -31,6 +31,7 @@ const (
 	eventSubmit   event = "submit"   // it was accepted
 	eventPrepare  event = "prepare"  // it got its nodes
 	eventStart    event = "start"    // its tasks run
+	eventRequeue  event = "requeue"  // its nodes are taken away; it waits again
 	eventCancel   event = "cancel"   // someone wants it to end
 	eventCollect  event = "collect"  // no task is left
 	eventComplete event = "complete" // it ended well
@@ -42,13 +43,13 @@ const (
 //
 //	     submit        prepare           start         collect          complete
 //	(none) ──▶ Queued ───────▶ Preparing ─────▶ Running ─────▶ Finalizing ─────▶ Completed
-//	             │               │  ▲             │             ▲ │ │
-//	             │               │  └───prepare───┤             │ │ └──fail────▶ Failed
-//	             ├───────────────┴────────────────┼───collect───┘ │                ▲
-//	             │                                │               └──stop─────▶ Canceled
-//	             └──────────cancel────────────────┴─▶ CancelRequested ──────────▶ any of the three
+//	            │  ▲              │  │  ▲         │  │           ▲ │ │
+//	            │  └────requeue───┴──┼──┼─────────┘  │           │ │ └──fail────▶ Failed
+//	            │                    │  └───prepare──┤           │ │
+//	            ├────────────────────┴───────────────┼──collect──┘ └────stop────▶ Canceled
+//	            └─────────────cancel─────────────────┴─▶ CancelRequested ───────▶ any of the three
 //
-// Prepare happens again when the job lost its nodes and got others. A job whose
+// Prepare happens again when an attempt could not be started. A job whose
 // end was requested stays in CancelRequested whatever happens on the way, so
 // that the request can be seen, and ends as its outcome says. Repeating an event
 // changes nothing.
@@ -76,6 +77,13 @@ func nextStatus(s Status, e event) (Status, error) {
 		switch s {
 		case Preparing, Running:
 			return Running, nil
+		case CancelRequested:
+			return s, nil
+		}
+	case eventRequeue:
+		switch s {
+		case Queued, Preparing, Running:
+			return Queued, nil
 		case CancelRequested:
 			return s, nil
 		}

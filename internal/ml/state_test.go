@@ -7,18 +7,18 @@ import (
 
 func TestEveryTransition(t *testing.T) {
 	statuses := []Status{"", Queued, Preparing, Running, Finalizing, CancelRequested, Completed, Failed, Canceled}
-	events := []event{eventSubmit, eventPrepare, eventStart, eventCancel, eventCollect, eventComplete, eventFail, eventStop}
+	events := []event{eventSubmit, eventPrepare, eventStart, eventCancel, eventCollect, eventComplete, eventFail, eventStop, eventRequeue}
 	// by status, by event; "-" is refused
 	want := map[Status][]Status{
-		"":              {Queued, "-", "-", "", "-", "-", "-", "-"},
-		Queued:          {"-", Preparing, "-", CancelRequested, Finalizing, "-", "-", "-"},
-		Preparing:       {"-", Preparing, Running, CancelRequested, Finalizing, "-", "-", "-"},
-		Running:         {"-", Preparing, Running, CancelRequested, Finalizing, "-", "-", "-"},
-		Finalizing:      {"-", "-", "-", Finalizing, Finalizing, Completed, Failed, Canceled},
-		CancelRequested: {"-", CancelRequested, CancelRequested, CancelRequested, CancelRequested, Completed, Failed, Canceled},
-		Completed:       {"-", "-", "-", Completed, Completed, Completed, "-", "-"},
-		Failed:          {"-", "-", "-", Failed, Failed, "-", Failed, "-"},
-		Canceled:        {"-", "-", "-", Canceled, Canceled, "-", "-", Canceled},
+		"":              {Queued, "-", "-", "", "-", "-", "-", "-", "-"},
+		Queued:          {"-", Preparing, "-", CancelRequested, Finalizing, "-", "-", "-", Queued},
+		Preparing:       {"-", Preparing, Running, CancelRequested, Finalizing, "-", "-", "-", Queued},
+		Running:         {"-", Preparing, Running, CancelRequested, Finalizing, "-", "-", "-", Queued},
+		Finalizing:      {"-", "-", "-", Finalizing, Finalizing, Completed, Failed, Canceled, "-"},
+		CancelRequested: {"-", CancelRequested, CancelRequested, CancelRequested, CancelRequested, Completed, Failed, Canceled, CancelRequested},
+		Completed:       {"-", "-", "-", Completed, Completed, Completed, "-", "-", "-"},
+		Failed:          {"-", "-", "-", Failed, Failed, "-", Failed, "-", "-"},
+		Canceled:        {"-", "-", "-", Canceled, Canceled, "-", "-", Canceled, "-"},
 	}
 	for _, s := range statuses {
 		for i, e := range events {

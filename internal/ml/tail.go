@@ -226,9 +226,9 @@ func (s *Service) blobLength(ctx context.Context, account, name string) (int64, 
 }
 
 // collectResults stores a job's logs, its outputs directory and its declared
-// outputs. It can be repeated.
-func (s *Service) collectResults(ctx context.Context, item string, r *run) error {
-	x, err := s.load(ctx, item, true)
+// outputs, and at its end registers them. It can be repeated.
+func (s *Service) collectResults(ctx context.Context, r *run, end bool) error {
+	x, err := s.load(ctx, r.Item, true)
 	if errors.Is(err, errGone) {
 		return nil
 	}
@@ -266,6 +266,9 @@ func (s *Service) collectResults(ctx context.Context, item string, r *run) error
 				return err
 			}
 		}
+	}
+	if !end {
+		return nil
 	}
 	return s.register(ctx, x)
 }

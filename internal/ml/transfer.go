@@ -17,6 +17,9 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/blob"
 )
 
+// errNothing says that there is no blob where some should be.
+var errNothing = errors.New("nothing was found")
+
 // transfers is how many files of one directory are moved at once.
 const transfers = 4
 
@@ -65,7 +68,7 @@ func (s *Service) download(ctx context.Context, at *place, dir string, single bo
 		return 0, err
 	}
 	if n == 0 {
-		return 0, fmt.Errorf("nothing was found at %s", where)
+		return 0, fmt.Errorf("%w at %s", errNothing, where)
 	}
 	return n, nil
 }

@@ -145,6 +145,7 @@ func (s *Service) Prepare(ctx context.Context, item compute.Item, nodes []comput
 	if x.run.Attempt != item.Attempt {
 		s.endAttempt(ctx, x) // what the earlier one wrote to its logs
 	}
+	x.run.Attempt = item.Attempt
 	err = s.update(ctx, item.ID, func(_ store.Tx, r *run) error {
 		if r.Attempt != item.Attempt {
 			r.Attempt, r.Tasks = item.Attempt, nil
@@ -154,7 +155,6 @@ func (s *Service) Prepare(ctx context.Context, item compute.Item, nodes []comput
 	if err != nil {
 		return nil, err
 	}
-	x.run.Attempt = item.Attempt
 	roots := make([]string, len(nodes))
 	defer func() {
 		for _, root := range roots {
@@ -246,6 +246,32 @@ func (s *Service) fill(ctx context.Context, x *execution, root string) error {
 		}
 		if err := os.MkdirAll(outputPath(root, name), 0o700); err != nil {
 			return fmt.Errorf("make output %s: %w", name, err)
+		}
+	}
+	return s.restore(ctx, x, root)
+}
+
+// restore brings back what earlier attempts at the job wrote, so that it can go
+// on from its last checkpoint. (Of Azure it is reported that a restarted job
+// finds its outputs directory empty, although the files are in the run.)
+func (s *Service) restore(ctx context.Context, x *execution, root string) error {
+	if x.run.Attempt < 2 {
+		return nil
+	}
+	from := map[string]*place{}
+	for _, dir := range []string{"outputs", "logs"} {
+		from[filepath.Join(root, dirWork, dir)] = &place{Account: x.ws.Account, Container: artifactContainer, Path: artifactPrefix(x.run.Name) + "/" + dir + "/"}
+	}
+	for name, at := range x.outputs {
+		if out := x.spec.Outputs[name]; out.Mode != "Direct" && out.Type != "uri_file" {
+			back := *at
+			back.Path = strings.TrimSuffix(at.Path, "/") + "/"
+			from[outputPath(root, name)] = &back
+		}
+	}
+	for dir, at := range from {
+		if _, err := s.download(ctx, at, dir, false); err != nil && !errors.Is(err, errNothing) && !blob.HasCode(err, "ContainerNotFound") {
+			return fmt.Errorf("bring back what an earlier attempt wrote: %w", err)
 		}
 	}
 	return nil
@@ -368,6 +394,45 @@ func (s *Service) Started(ctx context.Context, item compute.Item, _ []compute.No
 	return nil
 }
 
+// Preempted implements compute.Workload: an attempt has ended because its nodes
+// are taken away. What it logged and wrote is kept for the next one, as long as
+// it can be had.
+func (s *Service) Preempted(ctx context.Context, item compute.Item, reason string) error {
+	s.tails.end(item.ID)
+	var r *run
+	err := s.cfg.Store.View(ctx, func(tx store.Tx) (err error) {
+		r, err = s.runs.Get(tx, item.ID)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) || err == nil && r.Deleted {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read job %s: %w", item.ID, err)
+	}
+	if len(r.Tasks) > 0 && r.Attempt == item.Attempt {
+		if err := s.collectResults(ctx, r, false); err != nil {
+			if ctx.Err() != nil || !final(err) {
+				return fmt.Errorf("keep what the preempted job %s wrote: %w", r.Name, err)
+			}
+			s.log.Warn("what a preempted job wrote is lost", "job", r.Job, "error", err)
+		}
+		s.clean(r)
+	}
+	err = s.update(ctx, item.ID, func(tx store.Tx, rec *run) error {
+		rec.Tasks = nil
+		if err := rec.move(eventRequeue, s.cfg.Clock.Now()); err != nil {
+			return err
+		}
+		return s.tracking.UpdateJobRun(tx, rec.Workspace, rec.Name, mlflow.JobUpdate{Status: mlflow.StatusScheduled})
+	})
+	if err != nil && !errors.Is(err, errGone) {
+		return fmt.Errorf("queue job %s again: %w", r.Name, err)
+	}
+	s.log.Info("job was preempted", "job", r.Job, "reason", reason)
+	return nil
+}
+
 // Finished implements compute.Workload: it collects logs and outputs and ends
 // the job.
 func (s *Service) Finished(ctx context.Context, item compute.Item, outcome compute.Outcome) error {
@@ -390,7 +455,7 @@ func (s *Service) Finished(ctx context.Context, item compute.Item, outcome compu
 	}
 	failure := s.failure(r, outcome)
 	if len(r.Tasks) > 0 && !r.Deleted {
-		if err := s.collectResults(ctx, item.ID, r); err != nil {
+		if err := s.collectResults(ctx, r, true); err != nil {
 			if ctx.Err() != nil || !final(err) {
 				return fmt.Errorf("collect the results of job %s: %w", r.Name, err)
 			}

@@ -414,6 +414,53 @@ func TestPrepareIsRepeatable(t *testing.T) {
 	}
 }
 
+func TestPreemptedJobGoesOn(t *testing.T) {
+	h := newHarness(t)
+	h.submit("j1", "outputs.ckpt", map[string]any{"jobOutputType": "uri_folder", "assetName": "ckpt"})
+	first := h.prepare("j1", 1, 1)[0]
+	h.started("j1", 1)
+	h.write(first.LogPath, "one\n")
+	h.write(first.Dir+"/outputs/state", "epoch 1")
+	root := strings.TrimSuffix(first.Dir, "/exe/wd")
+	h.write(root+"/cap/data-capability/wd/OUTPUT_ckpt/c", "c1")
+	for range 2 { // repeated after a crash
+		h.must(h.ML.Preempted(t.Context(), h.item("j1", 1), "Node x was preempted."))
+	}
+	if _, err := os.Stat(root); !os.IsNotExist(err) {
+		t.Errorf("the first attempt left its directory: %v", err)
+	}
+	if got := h.data(rptest.Owner, "GET", "/mlflow/v1.0"+wsID+"/api/2.0/mlflow/runs/get?run_id=j1", nil).Body.String("run.info.status"); got != "SCHEDULED" {
+		t.Errorf("run is %s", got)
+	}
+	second := h.prepare("j1", 2, 1)[0]
+	if got := read(t, second.Dir+"/outputs/state"); got != "epoch 1" {
+		t.Errorf("outputs has %q", got)
+	}
+	if got := read(t, strings.TrimSuffix(second.Dir, "/exe/wd")+"/cap/data-capability/wd/OUTPUT_ckpt/c"); got != "c1" {
+		t.Errorf("the declared output has %q", got)
+	}
+	h.Want(404, "GET", wsID+"/data/ckpt", nil)
+	h.started("j1", 2)
+	h.write(second.LogPath, "two\n")
+	h.finish("j1", 2, completed())
+	want := header() + "one\n" + header() + "This is attempt 2 of the job.\ntwo\n"
+	if got, _ := h.blobText("azureml", stdLog); got != want {
+		t.Errorf("log is %q, want %q", got, want)
+	}
+	h.Want(200, "GET", wsID+"/data/ckpt/versions/1", nil)
+	h.must(h.Store.View(t.Context(), func(tx store.Tx) error {
+		timeline, err := h.ML.Timeline(tx, h.jobID("j1"))
+		var got []string
+		for _, m := range timeline {
+			got = append(got, string(m.Status)+strconv.Itoa(m.Attempt))
+		}
+		if strings.Join(got, " ") != "Queued0 Preparing1 Running1 Queued1 Preparing2 Running2 Finalizing2 Completed2" {
+			t.Errorf("timeline is %v", got)
+		}
+		return err
+	}))
+}
+
 func TestPrepareRefusals(t *testing.T) {
 	h := newHarness(t)
 	h.putBlob("other", "x.csv", "1")
