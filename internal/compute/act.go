@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // act starts every call that the records ask for and that is not under way. It
@@ -33,6 +34,7 @@ const (
 	workLaunch = "start the tasks of an item"
 	workNotify = "tell the workload that an item runs"
 	workFinish = "finish an item"
+	workSave   = "save what a preempted item has done"
 	workEnd    = "end a task"
 	workRemove = "remove a task"
 )
@@ -109,9 +111,16 @@ func (l *loop) actItem(it *itemRecord) {
 		case w == nil && l.facts.notified[it.ID] != it.Attempt:
 			l.notify(it)
 		}
+	case PhaseSaving:
+		switch {
+		case w != nil && w.what != workSave:
+			w.cancel()
+		case w == nil && it.Stop != nil && it.Stop.Cause == StopPreempted && l.facts.saved[it.ID] != it.Attempt:
+			l.save(it)
+		}
 	case PhaseFinalizing:
 		switch {
-		case w != nil && w.what == workNotify:
+		case w != nil && w.what != workFinish:
 			w.cancel()
 		case w == nil && !l.facts.finished[it.ID]:
 			l.finish(it)
@@ -204,6 +213,23 @@ func (l *loop) notify(it *itemRecord) {
 	})
 }
 
+// save lets the workload keep what an attempt has done that was preempted.
+func (l *loop) save(it *itemRecord) {
+	item, reason, key := it.Item, it.Stop.Reason, itemKey(it.ID)
+	l.start(key, workSave, func(ctx context.Context) func() {
+		err := l.m.workload.Preempted(ctx, item, reason)
+		return func() {
+			if err != nil {
+				l.failed(again(key, workSave), workSave, err, logItem, item.ID)
+				return
+			}
+			l.facts.saved[item.ID] = item.Attempt
+			delete(l.retries, again(key, workNotify))
+			delete(l.retries, again(key, workSave))
+		}
+	})
+}
+
 // finish gives the results to the workload. What the runner keeps of the tasks
 // is collected as garbage once the item is done.
 func (l *loop) finish(it *itemRecord) {
@@ -224,20 +250,24 @@ func (l *loop) finish(it *itemRecord) {
 
 // endTasks asks the first n tasks of an item to end, each once.
 func (l *loop) endTasks(it *itemRecord, n int) {
+	grace := l.m.grace
+	if it.Stop != nil && it.Stop.Grace > 0 {
+		grace = it.Stop.Grace
+	}
 	for i := range n {
 		if r := l.facts.task(it, i); r == nil || !r.Ended {
-			l.endTask(taskID(it.ID, it.Attempt, i))
+			l.endTask(taskID(it.ID, it.Attempt, i), grace)
 		}
 	}
 }
 
-func (l *loop) endTask(id string) {
+func (l *loop) endTask(id string, grace time.Duration) {
 	if l.facts.asked[id] {
 		return
 	}
 	key := taskKey(id)
 	l.start(key, workEnd, func(ctx context.Context) func() {
-		err := l.m.runner.StopTask(ctx, id, l.m.grace)
+		err := l.m.runner.StopTask(ctx, id, grace)
 		return func() {
 			if err != nil {
 				l.failed(again(key, workEnd), workEnd, err, logTask, id)
@@ -258,7 +288,7 @@ func (l *loop) collectGarbage() {
 			switch {
 			case it != nil && r.Attempt == it.Attempt && it.Phase != PhaseQueued:
 			case !r.Ended:
-				l.endTask(id)
+				l.endTask(id, l.m.grace)
 			default:
 				l.removeTask(itemID, id)
 			}

@@ -108,6 +108,10 @@ type Node struct {
 	Error string `json:",omitempty"`
 	// Reason is why the node was last started or stopped.
 	Reason string `json:",omitempty"`
+	// PreemptAt is when chance takes the node away; zero for never. Evict, once
+	// set, says how it came that the node is being taken away.
+	PreemptAt time.Time `json:",omitzero"`
+	Evict     string    `json:",omitempty"`
 }
 
 // Item is a unit of work: a job. It gets all its nodes at once or none.

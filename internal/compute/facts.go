@@ -16,6 +16,7 @@ type facts struct {
 	launched map[string]launch    // results of preparing and starting tasks, by item
 	notified map[string]int       // the attempt that Workload.Started took, by item
 	finished map[string]bool      // items that Workload.Finished took
+	saved    map[string]int       // the attempt that Workload.Preempted took, by item
 	asked    map[string]bool      // tasks that StopTask was called for
 }
 
@@ -35,7 +36,7 @@ func newFacts() facts {
 	return facts{
 		nodes: map[string]NodeReport{}, tasks: map[string]map[string]*TaskReport{},
 		started: map[string]nodeStart{}, stopped: map[string]bool{}, launched: map[string]launch{},
-		notified: map[string]int{}, finished: map[string]bool{}, asked: map[string]bool{},
+		notified: map[string]int{}, finished: map[string]bool{}, saved: map[string]int{}, asked: map[string]bool{},
 	}
 }
 

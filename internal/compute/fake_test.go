@@ -218,13 +218,14 @@ type fakeWorkload struct {
 	busy       map[string]bool
 	outcomes   map[string][]Outcome
 	starts     map[string]int
+	saved      map[string][]string // reasons of preemptions, by item
 	violations []string
 	// on, if set, is called first in each method, without the lock.
 	on func(ctx context.Context, method string, item Item) error
 }
 
 func newFakeWorkload() *fakeWorkload {
-	return &fakeWorkload{busy: map[string]bool{}, outcomes: map[string][]Outcome{}, starts: map[string]int{}}
+	return &fakeWorkload{busy: map[string]bool{}, outcomes: map[string][]Outcome{}, starts: map[string]int{}, saved: map[string][]string{}}
 }
 
 func (f *fakeWorkload) enter(ctx context.Context, method string, item Item) (func(), error) {
@@ -264,6 +265,18 @@ func (f *fakeWorkload) Started(ctx context.Context, item Item, nodes []Node) err
 	defer f.mu.Unlock()
 	f.starts[item.ID]++
 	return err
+}
+
+func (f *fakeWorkload) Preempted(ctx context.Context, item Item, reason string) error {
+	leave, err := f.enter(ctx, "Preempted", item)
+	defer leave()
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.saved[item.ID] = append(f.saved[item.ID], reason)
+	return nil
 }
 
 func (f *fakeWorkload) Finished(ctx context.Context, item Item, o Outcome) error {

@@ -1,6 +1,9 @@
 package compute
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Phase is where an item is in its life.
 type Phase string
@@ -10,6 +13,7 @@ const (
 	PhaseQueued     Phase = "queued"
 	PhasePreparing  Phase = "preparing"
 	PhaseRunning    Phase = "running"
+	PhaseSaving     Phase = "saving"
 	PhaseFinalizing Phase = "finalizing"
 	PhaseDone       Phase = "done"
 )
@@ -22,7 +26,8 @@ const (
 	ItemEventPlace   ItemEvent = "place"   // it got its nodes
 	ItemEventLaunch  ItemEvent = "launch"  // all its tasks were started
 	ItemEventEnd     ItemEvent = "end"     // no task is left: ended, failed or canceled
-	ItemEventRequeue ItemEvent = "requeue" // its nodes were taken; it waits again
+	ItemEventPreempt ItemEvent = "preempt" // no task is left, since nodes are taken away
+	ItemEventRequeue ItemEvent = "requeue" // what it had done is saved; it waits again
 	ItemEventFinish  ItemEvent = "finish"  // the workload has taken the results
 )
 
@@ -32,10 +37,13 @@ const (
 //
 //	         place            launch           end               finish
 //	queued ────────▶ preparing ──────▶ running ─────▶ finalizing ───────▶ done
-//	 │  ▲                │ │              │               ▲ ▲
-//	 │  └────requeue─────┼─┴────requeue───┘               │ │
-//	 │                   └──────── end ───────────────────┘ │
-//	 └─────────────────────── end ──────────────────────────┘
+//	 │  ▲              │   │              │               ▲ ▲ ▲
+//	 │  │           preempt│           preempt            │ │ │
+//	 │  │              ▼   │              │               │ │ │
+//	 │  └──requeue── saving ◀─────────────┘               │ │ │
+//	 │                 │   └───────── end ────────────────┘ │ │
+//	 │                 └───────────── end ──────────────────┘ │
+//	 └─────────────────────────────── end ────────────────────┘
 func nextPhase(p Phase, e ItemEvent) (Phase, error) {
 	switch p {
 	case PhaseQueued:
@@ -51,15 +59,22 @@ func nextPhase(p Phase, e ItemEvent) (Phase, error) {
 			return PhaseRunning, nil
 		case ItemEventEnd:
 			return PhaseFinalizing, nil
-		case ItemEventRequeue:
-			return PhaseQueued, nil
+		case ItemEventPreempt:
+			return PhaseSaving, nil
 		}
 	case PhaseRunning:
 		switch e {
 		case ItemEventEnd:
 			return PhaseFinalizing, nil
+		case ItemEventPreempt:
+			return PhaseSaving, nil
+		}
+	case PhaseSaving:
+		switch e {
 		case ItemEventRequeue:
 			return PhaseQueued, nil
+		case ItemEventEnd:
+			return PhaseFinalizing, nil
 		}
 	case PhaseFinalizing:
 		if e == ItemEventFinish {
@@ -96,4 +111,7 @@ type Stop struct {
 	Reason string
 	// Task is the index of the task that StopTask is about.
 	Task int `json:",omitempty"`
+	// Grace is how long tasks have between the polite signal and the kill, in
+	// real time. 0 means the Manager's own.
+	Grace time.Duration `json:",omitempty"`
 }

@@ -14,6 +14,8 @@ func (t *turn) item(it *itemRecord) error {
 			err = t.preparing(it)
 		case PhaseRunning:
 			err = t.runningItem(it)
+		case PhaseSaving:
+			err = t.saving(it)
 		case PhaseFinalizing:
 			err = t.finalizing(it)
 		}
@@ -114,6 +116,12 @@ func (t *turn) nodeTrouble(it *itemRecord) *Stop {
 			return &Stop{Cause: StopLost, Reason: reason, Task: rank}
 		case n.State == NodePreempted:
 			return &Stop{Cause: StopPreempted, Reason: fmt.Sprintf("Node %s was preempted.", id), Task: rank}
+		case n.Evict != "":
+			why := &Stop{Cause: StopPreempted, Reason: fmt.Sprintf("Node %s was preempted %s.", id, n.Evict), Task: rank, Grace: DefaultNotice}
+			if p := t.world.pools[n.PoolID]; p != nil {
+				why.Grace = p.Preemption.notice()
+			}
+			return why
 		}
 	}
 	return nil
@@ -206,12 +214,10 @@ func (t *turn) end(it *itemRecord) error {
 		}
 	})
 	if it.Stop != nil && it.Stop.Cause == StopPreempted {
-		t.info("item queued again", logItem, it.ID, logAttempt, it.Attempt, logReason, it.Stop.Reason)
-		if err := t.releaseNodes(it); err != nil {
-			return err
+		if p := t.world.pools[it.PoolID]; p == nil || !p.Preemption.Fail {
+			it.Preemptions++
+			return t.moveItem(it, ItemEventPreempt)
 		}
-		it.Stop, it.NodeIDs, it.TaskCount = nil, nil, 0
-		return t.moveItem(it, ItemEventRequeue)
 	}
 	it.Outcome = t.outcome(it)
 	it.EndedAt = t.now
@@ -268,6 +274,31 @@ func (t *turn) outcome(it *itemRecord) *Outcome {
 	return o
 }
 
+// saving: the workload keeps what the attempt has done, in a call that act makes,
+// and then the item waits again, in its old place in the queue.
+func (t *turn) saving(it *itemRecord) error {
+	if it.Stop == nil || it.Stop.Cause != StopPreempted {
+		// It was canceled meanwhile.
+		if t.workers[itemKey(it.ID)] != nil {
+			return nil
+		}
+		return t.end(it)
+	}
+	if t.facts.saved[it.ID] != it.Attempt {
+		return nil
+	}
+	t.once(func() {
+		delete(t.facts.saved, it.ID)
+		delete(t.facts.notified, it.ID)
+	})
+	t.info("item queued again", logItem, it.ID, logAttempt, it.Attempt, logReason, it.Stop.Reason)
+	if err := t.releaseNodes(it); err != nil {
+		return err
+	}
+	it.Stop, it.NodeIDs, it.TaskCount = nil, nil, 0
+	return t.moveItem(it, ItemEventRequeue)
+}
+
 // finalizing: the workload takes the results, in a call that act makes, and
 // then the nodes are free.
 func (t *turn) finalizing(it *itemRecord) error {
@@ -276,6 +307,7 @@ func (t *turn) finalizing(it *itemRecord) error {
 	}
 	t.once(func() {
 		delete(t.facts.finished, it.ID)
+		delete(t.facts.saved, it.ID)
 		delete(t.facts.notified, it.ID)
 	})
 	if err := t.releaseNodes(it); err != nil {
@@ -288,6 +320,10 @@ func (t *turn) releaseNodes(it *itemRecord) error {
 	for _, id := range it.NodeIDs {
 		if n := t.world.nodes[id]; n != nil && n.State == NodeRunning {
 			if err := t.moveNode(n, NodeEventRelease); err != nil {
+				return err
+			}
+			// At once, so that this turn's plan does not give it to another.
+			if _, err := t.preempted(n); err != nil {
 				return err
 			}
 		}

@@ -26,6 +26,9 @@ type PoolState struct {
 	// failure that StartError tells of.
 	RetryAt    time.Time
 	StartError string
+	// Short is the VM size when there is no capacity for it: no node can be
+	// started. Otherwise it is empty.
+	Short string
 }
 
 // NodeView is what Plan needs to know of a node.
@@ -33,7 +36,7 @@ type NodeView struct {
 	ID     string
 	State  NodeState
 	ItemID string
-	// IdleSince is when an idle node became idle.
+	// IdleSince is when an idle node became idle, and a preempted one preempted.
 	IdleSince time.Time
 	// Drain says that the node is not to be used again.
 	Drain bool
@@ -121,6 +124,7 @@ type round struct {
 	plan PoolPlan
 
 	idle      []NodeView     // not yet given away, most recently used first
+	taken     []NodeView     // preempted nodes that are still shown
 	preparing int            // nodes on their way that no item counts on yet
 	sizes     map[string]int // nodes held by each item that runs
 	free      int            // nodes that could be had without any item ending
@@ -162,7 +166,14 @@ func (r *round) takeStock() {
 		case NodeUnusable:
 			r.stop(n, "the node is unusable")
 		case NodePreempted:
-			r.stop(n, "the node was preempted")
+			// As in Azure Batch, it stays in the list until another takes its
+			// place; here at most as long as an idle node would.
+			if end := n.IdleSince.Add(p.IdleTime); n.Drain || !r.now.Before(end) {
+				r.stop(n, "the node was preempted")
+			} else {
+				r.taken = append(r.taken, n)
+				r.wake(end)
+			}
 		}
 	}
 	// Most recently used first: the others come to the end of their idle time.
@@ -262,16 +273,25 @@ func (r *round) claim(it *QueuedItem) Reason {
 	r.idle = nil
 	starting := min(need, r.preparing)
 	r.preparing -= starting
+	if r.pool.Short != "" && need > starting {
+		missing = need - starting
+	}
 	r.wanted += need - starting
 	r.free -= it.Nodes
 	r.sizes[it.ID] = it.Nodes // later items must reckon with it as with those that run
 	reason := r.starting(missing)
+	if r.pool.Short != "" && need == starting {
+		reason = Reason{Kind: WaitStarting, Missing: missing}
+	}
 	reason.Needs = it.Nodes
 	return reason
 }
 
 // starting is why an item waits that needs missing more nodes to come up.
 func (r *round) starting(missing int) Reason {
+	if r.pool.Short != "" {
+		return Reason{Kind: WaitShortage, Missing: missing, Detail: r.pool.Short}
+	}
 	if r.now.Before(r.pool.RetryAt) {
 		return Reason{Kind: WaitRetry, Missing: missing, Detail: r.pool.StartError, Until: r.pool.RetryAt}
 	}
@@ -323,6 +343,17 @@ func (r *round) slack(need int) int {
 // grow starts the nodes that waiting items and the minimum ask for.
 func (r *round) grow() {
 	p := r.pool
+	if p.Short != "" {
+		return
+	}
+	// Preempted nodes make room for those that take their place.
+	want := r.wanted + max(0, p.Min-r.live-r.wanted)
+	slices.SortFunc(r.taken, func(a, b NodeView) int {
+		return cmp.Or(a.IdleSince.Compare(b.IdleSince), cmp.Compare(a.ID, b.ID))
+	})
+	for _, n := range r.taken[:max(0, min(len(r.taken), len(p.Nodes)+want-p.Max))] {
+		r.stop(n, "another takes the place of the preempted node")
+	}
 	// Leaving nodes still count, so some of what is wanted may have to wait until
 	// they are gone; the event of that brings another plan.
 	n := min(r.wanted, r.headroom)

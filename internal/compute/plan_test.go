@@ -37,6 +37,14 @@ func nodesIn(state NodeState, n int) []NodeView {
 	return out
 }
 
+func takenNodes(n int, since time.Time) []NodeView {
+	var out []NodeView
+	for i := range n {
+		out = append(out, NodeView{ID: fmt.Sprintf("taken%d", i), State: NodePreempted, IdleSince: since})
+	}
+	return out
+}
+
 // summary is a plan in a few words: "+2 -idle0 a@2" starts two, stops one and
 // places a on two nodes.
 func summary(p PoolPlan) string {
@@ -97,6 +105,13 @@ func TestPlan(t *testing.T) {
 		{name: "drained nodes go and are not used", pool: PoolState{Max: 2, Nodes: []NodeView{{ID: "old", State: NodeIdle, Drain: true}}, Queue: q("a:1")}, want: "+1 -old"},
 		{name: "broken nodes go", pool: PoolState{Max: 1, Nodes: nodesIn(NodeUnusable, 1), Queue: q("a:1")}, want: "-unusable0"},
 		{name: "held back after a failure", pool: PoolState{Max: 1, Queue: q("a:1"), RetryAt: now.Add(time.Minute), StartError: "no capacity"}, waiting: "no capacity", wake: time.Minute},
+		{name: "no capacity for the size", pool: PoolState{Min: 1, Max: 2, Queue: q("a:2"), Short: "Standard_NC6s_v3"}, waiting: "2 nodes of size Standard_NC6s_v3, for which there is no capacity"},
+		{name: "what starts during a shortage is counted on", pool: PoolState{Max: 2, Nodes: nodesIn(NodePreparing, 1), Queue: q("a:1"), Short: "S"}, waiting: "waits for a node to start"},
+		{name: "preempted nodes are shown for a while", pool: PoolState{Max: 2, Nodes: takenNodes(1, now.Add(-time.Minute)), IdleTime: 3 * time.Minute}, wake: 2 * time.Minute},
+		{name: "and then go", pool: PoolState{Max: 2, Nodes: takenNodes(1, now.Add(-3*time.Minute)), IdleTime: 3 * time.Minute}, want: "-taken0"},
+		{name: "another takes the place", pool: PoolState{Max: 2, Nodes: takenNodes(2, now), IdleTime: time.Hour, Queue: q("a:1")}, want: "-taken0"},
+		{name: "where there is room none has to go", pool: PoolState{Max: 3, Nodes: takenNodes(2, now), IdleTime: time.Hour, Queue: q("a:1")}, want: "+1"},
+		{name: "preempted nodes do not count for the minimum", pool: PoolState{Min: 1, Max: 1, Nodes: takenNodes(1, now), IdleTime: time.Hour}, want: "-taken0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := Plan(State{Pools: []PoolState{tt.pool}}, now)[0]
@@ -320,8 +335,11 @@ func (s *simulation) happen(submit bool) {
 			n := &p.Nodes[i]
 			if n.State == NodePreparing {
 				n.State, n.IdleSince = NodeIdle, s.now()
-				if s.rnd.IntN(20) == 0 {
+				switch s.rnd.IntN(20) {
+				case 0:
 					n.State = NodeUnusable
+				case 1, 2, 3:
+					n.State = NodePreempted
 				}
 				return
 			}

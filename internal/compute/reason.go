@@ -20,6 +20,8 @@ const (
 	WaitBusy
 	// WaitBehind: nodes are free, but an earlier item has to have them.
 	WaitBehind
+	// WaitShortage: there is no capacity for the pool's VM size.
+	WaitShortage
 	// WaitTooBig: the pool's maximum is now less than the item needs.
 	WaitTooBig
 )
@@ -38,7 +40,8 @@ type Reason struct {
 	// number of nodes.
 	Behind      string
 	BehindNeeds int
-	// Detail is the error of the last failed start, Until when the next is.
+	// Detail is the error of the last failed start, Until when the next is; or
+	// Detail is the VM size that is short.
 	Detail string
 	Until  time.Time
 }
@@ -54,6 +57,8 @@ func (r Reason) String() string {
 	case WaitRetry:
 		return fmt.Sprintf("The job waits for %s that could not be started (%s); the next try is at %s.",
 			count(r.Missing, "node"), r.Detail, r.Until.UTC().Format(time.RFC3339))
+	case WaitShortage:
+		return fmt.Sprintf("The job waits for %s of size %s, for which there is no capacity at the moment.", count(max(1, r.Missing), "node"), r.Detail)
 	case WaitBusy:
 		s := fmt.Sprintf("All %s of the compute are in use", count(r.Max, "node"))
 		if r.Max == 1 {

@@ -34,6 +34,10 @@ type poolRecord struct {
 	Allocation      AllocationState
 	AllocationSince time.Time
 	Target          int
+	// Preemption is how nodes are taken away, PreemptAt when the schedule takes the
+	// next ones.
+	Preemption Preemption `json:",omitzero"`
+	PreemptAt  time.Time  `json:",omitzero"`
 	// StartError is why the last start of a node failed; "" after one succeeded.
 	StartError   string    `json:",omitempty"`
 	StartErrorAt time.Time `json:",omitzero"`
@@ -52,6 +56,8 @@ type itemRecord struct {
 	TaskCount int       `json:",omitempty"`
 	StartedAt time.Time `json:",omitzero"`
 	EndedAt   time.Time `json:",omitzero"`
+	// Preemptions counts the attempts that ended because nodes were taken away.
+	Preemptions int `json:",omitempty"`
 	// Stop, once set, says why the item is being ended.
 	Stop *Stop `json:",omitempty"`
 	// Outcome is set from PhaseFinalizing on.
@@ -68,7 +74,9 @@ const (
 
 	bucketChanges  = "compute/changes"
 	bucketCounters = "compute/counters"
-	counterItems   = "items"
+	// bucketShortages has the VM sizes that are short, by their lower-case names.
+	bucketShortages = "compute/shortages"
+	counterItems    = "items"
 )
 
 func poolRecords() store.Collection[poolRecord] {
@@ -110,6 +118,8 @@ const (
 	changePool changeKind = "pool"
 	changeNode changeKind = "node"
 	changeItem changeKind = "item"
+	// changeShortage has a VM size for its ID.
+	changeShortage changeKind = "shortage"
 )
 
 func markChanged(tx store.Tx, kind changeKind, id string) error {

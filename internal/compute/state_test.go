@@ -30,15 +30,16 @@ func TestNodeTransitions(t *testing.T) {
 }
 
 func TestItemTransitions(t *testing.T) {
-	phases := []Phase{PhaseQueued, PhasePreparing, PhaseRunning, PhaseFinalizing, PhaseDone}
-	events := []ItemEvent{ItemEventPlace, ItemEventLaunch, ItemEventEnd, ItemEventRequeue, ItemEventFinish}
+	phases := []Phase{PhaseQueued, PhasePreparing, PhaseRunning, PhaseSaving, PhaseFinalizing, PhaseDone}
+	events := []ItemEvent{ItemEventPlace, ItemEventLaunch, ItemEventEnd, ItemEventPreempt, ItemEventRequeue, ItemEventFinish}
 	const no = Phase("-")
 	table := [][]Phase{
-		{PhasePreparing, no, PhaseFinalizing, no, no},
-		{no, PhaseRunning, PhaseFinalizing, PhaseQueued, no},
-		{no, no, PhaseFinalizing, PhaseQueued, no},
-		{no, no, no, no, PhaseDone},
-		{no, no, no, no, no},
+		{PhasePreparing, no, PhaseFinalizing, no, no, no},
+		{no, PhaseRunning, PhaseFinalizing, PhaseSaving, no, no},
+		{no, no, PhaseFinalizing, PhaseSaving, no, no},
+		{no, no, PhaseFinalizing, no, PhaseQueued, no},
+		{no, no, no, no, no, PhaseDone},
+		{no, no, no, no, no, no},
 	}
 	for i, p := range phases {
 		for j, e := range events {

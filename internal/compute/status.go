@@ -31,7 +31,9 @@ type PoolStatus struct {
 	Current, Target int
 	Allocation      AllocationState
 	AllocationSince time.Time
-	Errors          []NodeError
+	// Preemption is how nodes are taken away.
+	Preemption Preemption
+	Errors     []NodeError
 }
 
 // PoolStatus returns how a pool is, or ErrPoolNotFound.
@@ -45,10 +47,16 @@ func (m *Manager) PoolStatus(tx store.Tx, poolID string) (PoolStatus, error) {
 	}
 	s := PoolStatus{
 		Pool: p.Pool, Deleting: p.Deleting, Target: p.Target,
-		Allocation: p.Allocation, AllocationSince: p.AllocationSince,
+		Allocation: p.Allocation, AllocationSince: p.AllocationSince, Preemption: p.Preemption,
 	}
 	if p.StartError != "" {
 		s.Errors = append(s.Errors, NodeError{Message: p.StartError, At: p.StartErrorAt})
+	}
+	switch _, err := tx.Get(bucketShortages, sizeKey(p.VMSize)); {
+	case err == nil:
+		s.Errors = append(s.Errors, NodeError{Message: shortageText(p.VMSize)})
+	case !errors.Is(err, store.ErrNotFound):
+		return PoolStatus{}, fmt.Errorf("pool status: %w", err)
 	}
 	nodes, err := m.Nodes(tx, poolID)
 	if err != nil {
@@ -97,6 +105,8 @@ type ItemStatus struct {
 	NodeIDs []string
 	// StartedAt is when its tasks ran, EndedAt when they had ended; zero before.
 	StartedAt, EndedAt time.Time
+	// Preemptions counts the attempts that ended because nodes were taken away.
+	Preemptions int
 	// Stop is set when the item is being ended.
 	Stop *Stop
 	// Outcome is set from PhaseFinalizing on.
@@ -133,7 +143,7 @@ func (m *Manager) LiveItems(tx store.Tx, poolID string) ([]ItemStatus, error) {
 func (m *Manager) itemStatus(it *itemRecord) ItemStatus {
 	s := ItemStatus{
 		Item: it.Item, Phase: it.Phase, Since: it.Since, NodeIDs: it.NodeIDs,
-		StartedAt: it.StartedAt, EndedAt: it.EndedAt, Stop: it.Stop, Outcome: it.Outcome,
+		StartedAt: it.StartedAt, EndedAt: it.EndedAt, Stop: it.Stop, Outcome: it.Outcome, Preemptions: it.Preemptions,
 	}
 	if it.Phase == PhaseQueued {
 		s.Waiting = m.waitReason(it).String()

@@ -16,6 +16,12 @@ type Workload interface {
 	// by then. ctx ends when the item does. An error is logged and the call
 	// repeated after a while.
 	Started(ctx context.Context, item Item, nodes []Node) error
+	// Preempted is called when an attempt has ended because nodes are taken away,
+	// before they are: what the item has done so far can be saved for its next
+	// attempt. Of a node that vanished without notice nothing may be left. ctx ends
+	// when the server stops. An error is logged and the call repeated after a
+	// while, as for Finished.
+	Preempted(ctx context.Context, item Item, reason string) error
 	// Finished is called when no task of the item is left, before its nodes are
 	// given to others, and also for items that were never placed. An error is
 	// logged and the call repeated after a while, the nodes being held all that

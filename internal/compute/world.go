@@ -22,6 +22,8 @@ type world struct {
 	active map[string]*itemRecord
 	queues map[string][]QueuedItem // by pool, in the order of CompareQueued
 	held   map[string]int          // items that are not done, by pool
+	// short are the VM sizes that no node can be started of.
+	short map[string]bool
 	// dirty are the pools to plan.
 	dirty map[string]bool
 }
@@ -35,6 +37,7 @@ func (m *Manager) readWorld(tx store.Tx) (*world, error) {
 		active: map[string]*itemRecord{},
 		queues: map[string][]QueuedItem{},
 		held:   map[string]int{},
+		short:  map[string]bool{},
 		dirty:  map[string]bool{},
 	}
 	for p, err := range m.pools.All(tx, store.Range{}) {
@@ -57,6 +60,12 @@ func (m *Manager) readWorld(tx store.Tx) (*world, error) {
 		w.items[it.ID] = it
 		w.held[it.PoolID]++
 		w.file(it)
+	}
+	for e, err := range tx.Scan(bucketShortages, store.Range{}) {
+		if err != nil {
+			return nil, fmt.Errorf("read shortages: %w", err)
+		}
+		w.short[e.Key] = true
 	}
 	for id, q := range w.queues {
 		slices.SortFunc(q, CompareQueued)
@@ -104,6 +113,19 @@ func (m *Manager) readChange(tx store.Tx, w *world, kind changeKind, id string) 
 		}
 		w.setNode(n)
 		w.dirty[n.PoolID] = true
+	case changeShortage:
+		_, err := tx.Get(bucketShortages, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if delete(w.short, id); err == nil {
+			w.short[id] = true
+		}
+		for _, p := range w.pools {
+			if sizeKey(p.VMSize) == id {
+				w.dirty[p.ID] = true
+			}
+		}
 	case changeItem:
 		it, err := m.items.Get(tx, id)
 		if errors.Is(err, store.ErrNotFound) {
@@ -195,6 +217,9 @@ func (w *world) poolState(p *poolRecord, retryAt time.Time) PoolState {
 		ID: p.ID, Min: p.Min, Max: p.Max, IdleTime: p.IdleTime,
 		Queue:   w.queues[p.ID],
 		RetryAt: retryAt, StartError: p.StartError,
+	}
+	if w.short[sizeKey(p.VMSize)] {
+		s.Short = p.VMSize
 	}
 	if p.Deleting {
 		s.Min = 0

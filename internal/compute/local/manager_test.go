@@ -44,6 +44,8 @@ func (w *scripts) Prepare(_ context.Context, item compute.Item, nodes []compute.
 
 func (w *scripts) Started(context.Context, compute.Item, []compute.Node) error { return nil }
 
+func (w *scripts) Preempted(context.Context, compute.Item, string) error { return nil }
+
 func (w *scripts) Finished(_ context.Context, item compute.Item, o compute.Outcome) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
