@@ -64,14 +64,15 @@ func cmpErr(err error, otherwise error) error {
 }
 
 func (k *Kernel) get(ctx context.Context, req *Request) (*Response, error) {
-	if err := k.authorize(ctx, req, req.Type.actionBase()+"/read", false, req.ID); err != nil {
-		return nil, err
-	}
-	if !req.Type.allows(http.MethodGet) {
-		return nil, k.uncovered("GET", req.Type.Type)
-	}
 	var body Doc
+	// one transaction for the decision and the answer
 	err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
+		if err := k.authorizeIn(tx, req, req.Type.actionBase()+"/read", false, req.ID); err != nil {
+			return err
+		}
+		if !req.Type.allows(http.MethodGet) {
+			return k.uncovered("GET", req.Type.Type)
+		}
 		r, err := k.Load(ctx, tx, req.ID)
 		if err != nil {
 			return err

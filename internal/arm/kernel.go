@@ -353,6 +353,17 @@ func (k *Kernel) uncovered(method, typ string) error {
 // authorize refuses what the caller may not do.
 func (k *Kernel) authorize(ctx context.Context, req *Request, action string, data bool, scope ID) error {
 	ok, err := k.auth.Allowed(ctx, req.Caller.ObjectID, action, data, scope.String())
+	return decided(ok, err, req, action, scope)
+}
+
+// authorizeIn is authorize inside the caller's transaction.
+func (k *Kernel) authorizeIn(tx store.Tx, req *Request, action string, data bool, scope ID) error {
+	ok, err := k.auth.AllowedInTx(tx, req.Caller.ObjectID, action, data, scope.String())
+	return decided(ok, err, req, action, scope)
+}
+
+// decided is the answer to a decision: nil, or Azure's refusal.
+func decided(ok bool, err error, req *Request, action string, scope ID) error {
 	if err != nil {
 		return fmt.Errorf("authorize %s: %w", action, err)
 	}
