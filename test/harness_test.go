@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // need finds a client, and fails the test in CI when it is missing. Elsewhere
 // the test is skipped.
-func need(t *testing.T, program string) string {
+func need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
@@ -53,7 +53,7 @@ func need(t *testing.T, program string) string {
 }
 
 // needTerraform is need for terraform or tofu.
-func needTerraform(t *testing.T) {
+func needTerraform(t testing.TB) {
 	t.Helper()
 	if _, err := exec.LookPath("terraform"); err == nil {
 		return

@@ -11,7 +11,7 @@ import (
 )
 
 // smallEnv is a server with the least environment that runs jobs.
-func smallEnv(t *testing.T) (*env, string) {
+func smallEnv(t testing.TB) (*env, string) {
 	t.Helper()
 	needTerraform(t)
 	e := newEnv(t)
