@@ -112,7 +112,9 @@ func (x *execution) environment(t task, hosts []string, token, expiry string) ma
 	return map[string]string{
 		"HOME": filepath.Join(t.Root, dirHome), "TMPDIR": filepath.Join(t.Root, dirTemp), "PYTHONUNBUFFERED": "1",
 		"AZUREML_RUN_ID": r.Name, "AZUREML_RUN_TOKEN": token, "AZUREML_RUN_TOKEN_EXPIRY": expiry,
-		"AZUREML_ROOT_RUN_ID":      r.Name,
+		"AZUREML_ROOT_RUN_ID": r.Name,
+		// Azimuth's own; a variable of Azure's that counts attempts is not known
+		"AZIMUTH_ATTEMPT":          strconv.Itoa(r.Attempt),
 		"AZUREML_ARM_SUBSCRIPTION": ws.id.Subscription, "AZUREML_ARM_RESOURCEGROUP": ws.id.ResourceGroup,
 		"AZUREML_ARM_WORKSPACE_NAME": ws.id.Name(), "AZUREML_ARM_PROJECT_NAME": x.job.Body.String("properties.experimentName"),
 		"AZUREML_EXPERIMENT_ID": r.Experiment, "AZUREML_EXPERIMENT_SCOPE": ws.path() + "/experiments/" + x.job.Body.String("properties.experimentName"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
@@ -50,6 +51,11 @@ func (s *Service) readJob(ctx context.Context, tx store.Tx, res *arm.Resource) e
 	if props.Object("properties") == nil {
 		props.Set("properties", map[string]any{})
 	}
+	list := make([]any, len(r.Timeline))
+	for i, m := range r.Timeline {
+		list[i] = m.doc()
+	}
+	props.Set("timeline", list) // Azimuth's own: Azure shows it in the studio alone
 	for name, v := range r.properties() {
 		props.Object("properties")[name] = v
 	}
@@ -110,5 +116,12 @@ func (r *run) properties() map[string]string {
 	}
 	set("StartTimeUtc", r.Started)
 	set("EndTimeUtc", r.Ended)
+	// Azimuth's own
+	if r.Attempt > 0 {
+		out["azimuth.attempts"] = strconv.Itoa(r.Attempt)
+	}
+	if r.Preemptions > 0 {
+		out["azimuth.preemptions"] = strconv.Itoa(r.Preemptions)
+	}
 	return out
 }

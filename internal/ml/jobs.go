@@ -106,15 +106,18 @@ func (s *Service) checkUnchanged(ctx context.Context, p *arm.Put) error {
 		v := asked[name]
 		switch {
 		case strings.EqualFold(name, "status"), strings.EqualFold(name, "services"), strings.EqualFold(name, "parameters"),
-			strings.EqualFold(name, "error"), strings.EqualFold(name, "queueingInfo"), v == nil:
+			strings.EqualFold(name, "error"), strings.EqualFold(name, "queueingInfo"), strings.EqualFold(name, "timeline"), v == nil:
 			// read-only, or left out
 		case strings.EqualFold(name, "properties"):
 			extra, ok := v.(map[string]any)
 			if !ok {
 				return userError("properties.properties", "'properties.properties' is not an object.")
 			}
-			have := now.Object("properties")
+			have, own := now.Object("properties"), props.Object("properties")
 			for k, v := range extra {
+				if _, set := have[k]; set && own[k] == nil {
+					continue // the service's own, as it was when the client read it
+				}
 				if old, there := have[k]; !there {
 					if props.Object("properties") == nil {
 						props.Set("properties", map[string]any{})

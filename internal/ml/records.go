@@ -39,8 +39,10 @@ type run struct {
 	Error *Failure `json:"error,omitempty"`
 
 	// Attempt is how often the job got nodes. Tasks are those of this attempt.
-	Attempt int    `json:"attempt,omitempty"`
-	Tasks   []task `json:"tasks,omitempty"`
+	Attempt int `json:"attempt,omitempty"`
+	// Preemptions counts the attempts that ended because nodes were taken away.
+	Preemptions int    `json:"preemptions,omitempty"`
+	Tasks       []task `json:"tasks,omitempty"`
 	// Logs are the names of the logs that there are, such as user_logs/std_log.txt.
 	Logs []string `json:"logs,omitempty"`
 	// Deleted says that the resource is gone, and this record goes when the job

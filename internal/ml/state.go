@@ -112,6 +112,20 @@ type Moment struct {
 	Status  Status    `json:"status"`
 	At      time.Time `json:"at"`
 	Attempt int       `json:"attempt,omitempty"`
+	// Reason is why a job that ran is queued again.
+	Reason string `json:"reason,omitempty"`
+}
+
+// doc is the moment as a job's document shows it.
+func (m Moment) doc() map[string]any {
+	out := map[string]any{"status": string(m.Status), "at": m.At.UTC().Format(time.RFC3339Nano)}
+	if m.Attempt > 0 {
+		out["attempt"] = m.Attempt
+	}
+	if m.Reason != "" {
+		out["reason"] = m.Reason
+	}
+	return out
 }
 
 // maxTimeline bounds the timeline of a job that is preempted over and over: the
@@ -128,7 +142,7 @@ func (r *run) move(e event, now time.Time) error {
 		return nil
 	}
 	r.Status = next
-	r.Timeline = append(r.Timeline, Moment{next, now, r.Attempt})
+	r.Timeline = append(r.Timeline, Moment{Status: next, At: now, Attempt: r.Attempt})
 	if len(r.Timeline) > maxTimeline {
 		r.Timeline = slices.Delete(r.Timeline, 1, 2)
 	}

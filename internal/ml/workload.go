@@ -421,8 +421,13 @@ func (s *Service) Preempted(ctx context.Context, item compute.Item, reason strin
 	}
 	err = s.update(ctx, item.ID, func(tx store.Tx, rec *run) error {
 		rec.Tasks = nil
+		before := rec.Status
 		if err := rec.move(eventRequeue, s.cfg.Clock.Now()); err != nil {
 			return err
+		}
+		if before != rec.Status {
+			rec.Preemptions++
+			rec.Timeline[len(rec.Timeline)-1].Reason = reason
 		}
 		return s.tracking.UpdateJobRun(tx, rec.Workspace, rec.Name, mlflow.JobUpdate{Status: mlflow.StatusScheduled})
 	})
@@ -524,6 +529,9 @@ func (s *Service) failure(r *run, o compute.Outcome) *Failure {
 		return &Failure{"PreparationFailed", "The job could not be prepared: " + o.Reason}
 	case compute.StopLost:
 		return &Failure{"NodeLost", o.Reason}
+	case compute.StopPreempted:
+		// the text is the service's
+		return &Failure{"PreemptionError", "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted. Check if the run has failed or restarted. Reason: Received pre-emption warning signal"}
 	case compute.StopPool:
 		return &Failure{"ComputeDeleted", o.Reason}
 	}

@@ -210,6 +210,7 @@ func (h *harness) golden(s compute.TaskSpec, root string) {
 		wsID, "WS", rptest.IdentityOf(clusterID), "PRINCIPAL", rptest.Subscription, "SUB")
 	got := strings.Split(replace.Replace(strings.Join(s.Env, "\n")), "\n")
 	want := strings.Split(strings.TrimSpace(`
+AZIMUTH_ATTEMPT=1
 AZUREML_ARM_PROJECT_NAME=iris
 AZUREML_ARM_RESOURCEGROUP=rg-One
 AZUREML_ARM_SUBSCRIPTION=SUB
@@ -459,6 +460,17 @@ func TestPreemptedJobGoesOn(t *testing.T) {
 		}
 		return err
 	}))
+	props := h.Want(200, "GET", h.jobID("j1"), nil).Body.Object("properties")
+	again, _ := props.List("timeline")[3].(map[string]any)
+	if again["status"] != "Queued" || again["reason"] != "Node x was preempted." || again["at"] == nil {
+		t.Errorf("timeline in the job: %v", props.List("timeline"))
+	}
+	if p := props.Object("properties"); p["azimuth.attempts"] != "2" || p["azimuth.preemptions"] != "1" {
+		t.Errorf("properties: %v", p)
+	}
+	if v := envOf(second, "AZIMUTH_ATTEMPT"); v != "2" {
+		t.Errorf("AZIMUTH_ATTEMPT is %q", v)
+	}
 }
 
 func TestPrepareRefusals(t *testing.T) {
