@@ -49,7 +49,7 @@ func (a *app) stream(ctx context.Context, s *session, ws, job arm.Doc) error {
 		}
 		if lost.IsZero() {
 			status := job.String("properties.status")
-			st.status(status, job.String("properties.properties.azimuth.waitingReason"))
+			st.status(status, job.String("properties.queueingInfo.message"))
 			if terminal(status) {
 				if err := st.copyLog(ctx, job); err != nil {
 					return err
@@ -156,11 +156,7 @@ func (a *app) finished(ctx context.Context, s *session, ws, job arm.Doc) error {
 		return nil
 	}
 	fmt.Fprintf(a.stdout, "Status: %s\n", style.red(status))
-	msg := job.String("properties.error.message")
-	if msg == "" {
-		msg = job.String("properties.properties.azimuth.error")
-	}
-	if msg != "" {
+	if msg := job.String("properties.error.message"); msg != "" {
 		fmt.Fprintf(a.stdout, "%s\n", msg)
 	}
 	return &exitError{code: exitFailure, err: fmt.Errorf("job %s ended as %s", job.String("name"), status)}

@@ -92,6 +92,7 @@ func (s *Server) adminHandler() http.Handler {
 	handle("POST /v1/check", func(r *http.Request) (any, error) {
 		return map[string]any{"checks": s.check(r.Context())}, nil
 	})
+	s.computeRoutes(handle)
 	return mux
 }
 
