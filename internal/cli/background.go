@@ -69,9 +69,9 @@ func (a *app) startServer(ctx context.Context, f serveFlags) (home.Server, error
 	}
 	if msg, ok := strings.CutPrefix(strings.TrimSpace(line), "error "); ok {
 		cmd.Wait()
-		// another `up` may have won the race for the home
-		if s, again := d.ReadServer(); again == nil {
-			return s, nil
+		// another `up` may have won the race for the home: wait for its server
+		if s, again := d.AwaitServer(ctx); again == nil || ctx.Err() != nil {
+			return s, again
 		}
 		return s, fmt.Errorf("the server did not start: %s", msg)
 	}

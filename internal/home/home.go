@@ -3,6 +3,7 @@
 package home
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,6 +76,8 @@ func (d Dir) Run() string      { return d.Path("run") }
 func (d Dir) SealKey() string  { return d.Path("seal.key") }
 func (d Dir) Log() string      { return d.Path("run", "server.log") }
 
+func (d Dir) serverFile() string { return d.Path("run", "server.json") }
+
 // Server is what a running server says of itself in its home.
 type Server struct {
 	// PID is its process and Address the host:port it listens on.
@@ -92,7 +95,7 @@ func (d Dir) WriteServer(s Server) error {
 	if err != nil {
 		return fmt.Errorf("record server: %w", err)
 	}
-	_, err = atomicfile.Write(d.Path("run", "server.json"), append(b, '\n'), 0o600)
+	_, err = atomicfile.Write(d.serverFile(), append(b, '\n'), 0o600)
 	return err
 }
 
@@ -113,7 +116,7 @@ func (d Dir) ReadServer() (Server, error) {
 	if !locked {
 		return s, ErrNoServer
 	}
-	b, err := os.ReadFile(d.Path("run", "server.json"))
+	b, err := os.ReadFile(d.serverFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, ErrNoServer // it is starting
 	}
@@ -124,6 +127,25 @@ func (d Dir) ReadServer() (Server, error) {
 		return s, fmt.Errorf("read server record: %w", err)
 	}
 	return s, nil
+}
+
+// AwaitServer is ReadServer, but waits for a server that is starting until ctx
+// ends.
+func (d Dir) AwaitServer(ctx context.Context) (Server, error) {
+	for {
+		s, err := d.ReadServer()
+		if !errors.Is(err, ErrNoServer) {
+			return s, err
+		}
+		if held, lockErr := d.locked(); lockErr != nil || !held {
+			return s, err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return s, fmt.Errorf("wait for the server to start: %w", ctx.Err())
+		}
+	}
 }
 
 // ErrLocked is returned by Lock when a server holds the home.

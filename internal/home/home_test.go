@@ -1,6 +1,7 @@
 package home_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -41,6 +42,47 @@ func TestOneServerAtATime(t *testing.T) {
 	if fi, err := os.Stat(string(d)); err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("home is %v, %v", fi.Mode(), err)
 	}
+}
+
+// TestAwaitServer waits for one that is starting, whatever a dead one left.
+func TestAwaitServer(t *testing.T) {
+	d := home.Dir(filepath.Join(t.TempDir(), "home"))
+	if err := d.Make(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteServer(home.Server{PID: 7}); err != nil { // it was killed
+		t.Fatal(err)
+	}
+	if _, err := d.AwaitServer(t.Context()); !errors.Is(err, home.ErrNoServer) {
+		t.Errorf("no server: %v", err)
+	}
+	unlock, err := d.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := d.ReadServer(); !errors.Is(err, home.ErrNoServer) {
+		t.Errorf("starting: %+v, %v", s, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.AwaitServer(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	found := make(chan home.Server)
+	go func() {
+		s, err := d.AwaitServer(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		found <- s
+	}()
+	if err := d.WriteServer(home.Server{PID: 8}); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-found; s.PID != 8 {
+		t.Errorf("found %+v", s)
+	}
+	unlock()
 }
 
 func TestFind(t *testing.T) {

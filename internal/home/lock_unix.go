@@ -5,6 +5,7 @@ package home
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -29,6 +30,11 @@ func (d Dir) Lock() (unlock func(), err error) {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrLocked
 		}
+		return nil, fmt.Errorf("lock home: %w", err)
+	}
+	// What a server that was killed said of itself is not true of this one.
+	if err := os.Remove(d.serverFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.Close()
 		return nil, fmt.Errorf("lock home: %w", err)
 	}
 	return func() { f.Close() }, nil
