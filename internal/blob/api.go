@@ -29,7 +29,7 @@ func (s *Service) locate(ctx context.Context, account, container, name string) (
 	if err := checkBlobName(name); err != nil {
 		return ref{}, err
 	}
-	return ref{a.UID, container, name}, nil
+	return ref{uid: a.UID, container: container, name: name}, nil
 }
 
 // EnsureContainer makes a private container unless it is there.
@@ -44,7 +44,7 @@ func (s *Service) EnsureContainer(ctx context.Context, account, container string
 	if _, err := s.eng.container(ctx, a.UID, container); !HasCode(err, "ContainerNotFound") {
 		return err
 	}
-	if _, err = s.eng.createContainer(ctx, a.UID, container, "", nil); HasCode(err, "ContainerAlreadyExists") {
+	if _, err = s.eng.createContainer(ctx, a.UID, &containerRec{Name: container, Tree: a.HNS}); HasCode(err, "ContainerAlreadyExists") {
 		return nil
 	}
 	return err
@@ -176,12 +176,6 @@ func (s *Service) DeleteContainer(ctx context.Context, account, container string
 		return err
 	}
 	return s.eng.deleteContainer(ctx, a.UID, container, func(*containerRec) error { return nil })
-}
-
-// DeleteAccount gives up all data of the account instance with the UID. The
-// caller sees to it that the account is not found any more.
-func (s *Service) DeleteAccount(ctx context.Context, uid string) error {
-	return s.eng.deleteAccount(ctx, uid)
 }
 
 // RevokeUserDelegationKeys makes every user delegation key of the account

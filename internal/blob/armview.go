@@ -17,12 +17,15 @@ type ContainerInfo struct {
 	// ETag is quoted.
 	ETag     string
 	Modified time.Time
+	// Hierarchical tells PutContainerIn that a new container's account has a
+	// hierarchical namespace.
+	Hierarchical bool
 }
 
 func (c *containerRec) info() ContainerInfo {
 	return ContainerInfo{
 		Name: c.Name, PublicAccess: c.Public, Metadata: c.Metadata,
-		ETag: etagString(c.ETag), Modified: time.Unix(0, c.Modified).UTC(),
+		ETag: etagString(c.ETag), Modified: time.Unix(0, c.Modified).UTC(), Hierarchical: c.Tree,
 	}
 }
 
@@ -65,7 +68,7 @@ func (s *Service) PutContainerIn(tx store.Tx, uid string, in ContainerInfo) erro
 	}
 	c, err := findContainer(tx, uid, in.Name)
 	if HasCode(err, "ContainerNotFound") {
-		c, err = &containerRec{Name: in.Name, ID: randomHex(12)}, nil
+		c, err = &containerRec{Name: in.Name, ID: randomHex(12), Tree: in.Hierarchical}, nil
 	}
 	if err != nil {
 		return err
@@ -76,7 +79,7 @@ func (s *Service) PutContainerIn(tx store.Tx, uid string, in ContainerInfo) erro
 }
 
 // DeleteContainerIn removes a container with its blobs. Removing none is not an
-// error. Its space comes back in the background.
+// error. Its space comes back in the background, after Reclaim or a restart.
 func (s *Service) DeleteContainerIn(tx store.Tx, uid, name string) error {
 	c, err := findContainer(tx, uid, name)
 	if HasCode(err, "ContainerNotFound") {
@@ -92,7 +95,8 @@ func (s *Service) DeleteContainerIn(tx store.Tx, uid, name string) error {
 }
 
 // DeleteAccountIn removes everything that an account instance has. Its space
-// comes back in the background.
+// comes back in the background, after Reclaim or a restart. The caller sees to it
+// that the account is not found any more.
 func (s *Service) DeleteAccountIn(tx store.Tx, uid string) error {
 	return s.eng.discard(tx, garbage{Kind: "account", ID: uid})
 }

@@ -3,6 +3,7 @@ package blob
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -76,10 +77,27 @@ func (s *Service) allow(c *call, principal string) error {
 		}
 		c.addOnly = c.addOnly || (ok && op.comp != "appendblock")
 	}
-	if !ok {
+	c.as = &actor{id: principal}
+	if ok {
+		return nil
+	}
+	if !c.acct.HNS || op.need == needNothing {
 		return refuse("AuthorizationPermissionMismatch")
 	}
+	// The ACLs decide, where the path is looked up.
+	c.as.bound = true
+	if m, ok := s.cfg.Access.(memberships); ok {
+		if c.as.groups, err = m.Groups(c.r.Context(), principal); err != nil {
+			return fmt.Errorf("find groups of %s: %w", principal, err)
+		}
+	}
 	return nil
+}
+
+// memberships is what an Access may tell besides: the object IDs of the groups
+// that a principal is in. ACLs can name groups.
+type memberships interface {
+	Groups(ctx context.Context, principalID string) ([]string, error)
 }
 
 func (s *Service) allowed(ctx context.Context, principal, action string, data bool, scope string) (bool, error) {

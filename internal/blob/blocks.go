@@ -39,10 +39,11 @@ func (e *engine) stage(ctx context.Context, r ref, id string, in *intake) error 
 	data, staging := randomHex(12), randomHex(12)
 	var gone []string
 	err := e.store.Update(ctx, func(tx store.Tx) error {
-		key, b, err := find(tx, r)
+		p, err := e.place(tx, r)
 		if err != nil {
 			return err
 		}
+		key, b := p.key, p.rec
 		if b == nil {
 			b = &blobRec{Type: BlockBlob, Uncommitted: true, Created: now, Modified: now, ETag: etag}
 		}
@@ -115,14 +116,19 @@ func (e *engine) commit(ctx context.Context, r ref, choices []blockChoice, build
 	var gone []string
 	var old *blobRec
 	err = e.store.Update(ctx, func(tx store.Tx) error {
-		var key string
-		if key, old, err = find(tx, r); err != nil {
+		p, err := e.place(tx, r)
+		if err != nil {
 			return err
 		}
+		key := p.key
+		old = p.rec
 		if v := visible(old); v != nil && v.Type != BlockBlob {
 			return refuse("InvalidBlobType")
 		}
 		if b, err = build(visible(old)); err != nil {
+			return err
+		}
+		if err := p.adopt(b, r); err != nil {
 			return err
 		}
 		extents, err := gather(tx, old, choices)
@@ -255,7 +261,7 @@ func (e *engine) blockLists(ctx context.Context, r ref) (b *blobRec, committed, 
 		if rec == nil {
 			return refuse("BlobNotFound")
 		}
-		if rec.Type != BlockBlob {
+		if rec.Type != BlockBlob || rec.Dir != "" {
 			return refuse("InvalidBlobType")
 		}
 		b = visible(rec)
@@ -315,6 +321,9 @@ func (e *engine) tryAppend(ctx context.Context, r ref, in *intake, check func(*b
 	admit := func(b *blobRec) error {
 		if b = visible(b); b == nil {
 			return refuse("BlobNotFound")
+		}
+		if b.Dir != "" {
+			return refuse("ResourceTypeMismatch")
 		}
 		if b.Type != AppendBlob {
 			return refuse("InvalidBlobType")

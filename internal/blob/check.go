@@ -176,7 +176,7 @@ func (c *checker) blob(ctx context.Context, row store.Entry) (string, error) {
 	if err := json.Unmarshal(row.Value, &b); err != nil {
 		return fmt.Sprintf("The record of blob %q cannot be read.", row.Key), nil
 	}
-	if b.Uncommitted {
+	if b.Uncommitted || b.Dir != "" {
 		return "", nil
 	}
 	var have int64

@@ -33,6 +33,9 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 		return nil, err
 	}
 	defer rd.Close()
+	if from.Dir != "" {
+		return nil, refuse("ResourceTypeMismatch")
+	}
 	var in *intake
 	if from.Type == AppendBlob {
 		if in, err = e.files.take(rd, from.Size, false); err != nil {
@@ -55,11 +58,15 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 		if again = visible(again); again == nil || again.ETag != from.ETag {
 			return errReplaced
 		}
-		var key string
-		if key, old, err = find(tx, dst); err != nil {
+		p, err := e.place(tx, dst)
+		if err != nil {
 			return err
 		}
+		old = p.rec
 		if b, err = build(visible(old), from); err != nil {
+			return err
+		}
+		if err := p.adopt(b, dst); err != nil {
 			return err
 		}
 		b.Type, b.Size, b.Blocks = from.Type, from.Size, from.Blocks
@@ -73,7 +80,7 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 		if gone, err = e.release(tx, old); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, key, b)
+		return save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		if in != nil {

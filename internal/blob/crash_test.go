@@ -56,7 +56,7 @@ func TestCrashLeavesTheOldBlobOrTheNew(t *testing.T) {
 			return err
 		},
 		"blocks": func(w *world) error {
-			r := ref{"uid-1", "box", "b"}
+			r := ref{uid: "uid-1", container: "box", name: "b"}
 			for i, part := range [][]byte{fresh[:inlineLimit*2], fresh[inlineLimit*2:]} {
 				in, err := w.svc.eng.files.take(bytes.NewReader(part), 1<<30, false)
 				if err != nil {
@@ -209,7 +209,7 @@ func TestReadersKeepWhatTheyOpened(t *testing.T) {
 	w := newWorld(t)
 	w.seed()
 	ctx := t.Context()
-	r := ref{"uid-1", "box", "b"}
+	r := ref{uid: "uid-1", container: "box", name: "b"}
 	data := bytes.Repeat([]byte("0123456789"), inlineLimit)
 	stage := func() {
 		for i := range 3 {
@@ -260,7 +260,7 @@ func TestUncommittedBlocksExpire(t *testing.T) {
 	for _, name := range []string{"dir/file", "only"} {
 		in, err := w.svc.eng.files.take(bytes.NewReader(make([]byte, inlineLimit+1)), 1<<30, false)
 		if err == nil {
-			err = w.svc.eng.stage(ctx, ref{"uid-1", "box", name}, "AAAA", in)
+			err = w.svc.eng.stage(ctx, ref{uid: "uid-1", container: "box", name: name}, "AAAA", in)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -280,7 +280,7 @@ func TestUncommittedBlocksExpire(t *testing.T) {
 	if r := must[*Report](t)(w.svc.Check(ctx)); r.Files+r.Orphans != 0 || r.Blobs != 1 {
 		t.Errorf("too late: %+v", r)
 	}
-	if _, _, _, err := w.svc.eng.blockLists(ctx, ref{"uid-1", "box", "only"}); !HasCode(err, "BlobNotFound") {
+	if _, _, _, err := w.svc.eng.blockLists(ctx, ref{uid: "uid-1", container: "box", name: "only"}); !HasCode(err, "BlobNotFound") {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -297,7 +297,7 @@ func (w *world) read(name string) ([]byte, error) {
 
 // file is the path of the file of a blob of box, or "".
 func (w *world) file(name string) string {
-	b, err := w.svc.eng.stat(w.tb.Context(), ref{"uid-1", "box", name})
+	b, err := w.svc.eng.stat(w.tb.Context(), ref{uid: "uid-1", container: "box", name: name})
 	if err != nil || b.File == "" {
 		return ""
 	}

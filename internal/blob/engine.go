@@ -35,7 +35,15 @@ type engine struct {
 }
 
 // ref names a blob.
-type ref struct{ uid, container, name string }
+type ref struct {
+	uid, container, name string
+	// as is who uses the blob, nil for Azimuth itself; need is what they need
+	// the ACLs of a tree to allow, when these decide.
+	as   *actor
+	need need
+	// birth is what the request says about the permissions of what it makes.
+	birth *birth
+}
 
 func newEngine(st store.Store, c clock.Clock, f *files) *engine {
 	return &engine{
@@ -76,16 +84,14 @@ func findContainer(tx store.Tx, uid, name string) (*containerRec, error) {
 	return c, nil
 }
 
-// find returns the container and the blob of r; the blob is nil when there is
-// none. A blob of uncommitted blocks only is returned too.
+// find returns the blob of r and the key of its row; the blob is nil when there
+// is none. A blob of uncommitted blocks only is returned too.
 func find(tx store.Tx, r ref) (key string, b *blobRec, err error) {
-	c, err := findContainer(tx, r.uid, r.container)
+	p, err := look(tx, r)
 	if err != nil {
 		return "", nil, err
 	}
-	key = blobKey(c.ID, r.name)
-	b, err = load[blobRec](tx, bucketBlobs, key)
-	return key, b, err
+	return p.key, p.rec, nil
 }
 
 // visible is b unless it consists of uncommitted blocks only.
@@ -97,9 +103,10 @@ func visible(b *blobRec) *blobRec {
 }
 
 // createContainer makes a container.
-func (e *engine) createContainer(ctx context.Context, uid, name, public string, meta map[string]string) (*containerRec, error) {
-	now, etag := e.stamp()
-	c := &containerRec{Name: name, ID: randomHex(12), ETag: etag, Modified: now, Metadata: meta, Public: public}
+func (e *engine) createContainer(ctx context.Context, uid string, c *containerRec) (*containerRec, error) {
+	name := c.Name
+	c.ID = randomHex(12)
+	c.Modified, c.ETag = e.stamp()
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		old, err := load[containerRec](tx, bucketContainers, containerKey(uid, name))
 		if err != nil {
@@ -167,18 +174,6 @@ func (e *engine) deleteContainer(ctx context.Context, uid, name string, check fu
 	return nil
 }
 
-// deleteAccount removes everything that an account instance has.
-func (e *engine) deleteAccount(ctx context.Context, uid string) error {
-	err := e.store.Update(ctx, func(tx store.Tx) error {
-		return e.discard(tx, garbage{Kind: "account", ID: uid})
-	})
-	if err != nil {
-		return fmt.Errorf("delete data of storage account %s: %w", uid, err)
-	}
-	e.kick()
-	return nil
-}
-
 // stat returns a blob.
 func (e *engine) stat(ctx context.Context, r ref) (b *blobRec, err error) {
 	err = e.store.View(ctx, func(tx store.Tx) error {
@@ -206,11 +201,15 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 	var old *blobRec
 	data := randomHex(12)
 	err = e.store.Update(ctx, func(tx store.Tx) error {
-		var key string
-		if key, old, err = find(tx, r); err != nil {
+		p, err := e.place(tx, r)
+		if err != nil {
 			return err
 		}
+		old = p.rec
 		if b, err = build(visible(old)); err != nil {
+			return err
+		}
+		if err := p.adopt(b, r); err != nil {
 			return err
 		}
 		b.Created, b.Modified, b.ETag = now, now, etag
@@ -232,7 +231,7 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 		if gone, err = e.release(tx, old); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, key, b)
+		return save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		e.undo(in, err)
@@ -289,6 +288,13 @@ func (e *engine) remove(ctx context.Context, r ref, check func(*blobRec) error) 
 		}
 		if err := check(b); err != nil {
 			return err
+		}
+		if b.Dir != "" {
+			if empty, err := isEmpty(tx, b.Dir); err != nil {
+				return err
+			} else if !empty {
+				return refuse("DirectoryIsNotEmpty")
+			}
 		}
 		if gone, err = e.release(tx, b); err != nil {
 			return err

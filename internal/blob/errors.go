@@ -84,6 +84,8 @@ func describe(code string) (int, string) {
 		return http.StatusNotFound, "The specified container does not exist."
 	case "Crc64Mismatch":
 		return http.StatusBadRequest, "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server."
+	case "DirectoryIsNotEmpty":
+		return http.StatusConflict, "This operation is not permitted on a non-empty directory."
 	case "EmptyMetadataKey":
 		return http.StatusBadRequest, "The key for one of the metadata key-value pairs is empty."
 	case "InternalError":
@@ -98,6 +100,8 @@ func describe(code string) (int, string) {
 		return http.StatusBadRequest, "The specified block ID is invalid. The block ID must be Base64-encoded."
 	case "InvalidBlockList":
 		return http.StatusBadRequest, "The specified block list is invalid."
+	case "InvalidFlushPosition":
+		return http.StatusBadRequest, "The uploaded data is not contiguous or the position query parameter value is not equal to the length of the file after appending the uploaded data."
 	case "InvalidHeaderValue":
 		return http.StatusBadRequest, "The value for one of the HTTP headers is not in the correct format."
 	case "InvalidInput":
@@ -110,6 +114,10 @@ func describe(code string) (int, string) {
 		return http.StatusBadRequest, "Value for one of the query parameters specified in the request URI is invalid."
 	case "InvalidRange":
 		return http.StatusRequestedRangeNotSatisfiable, "The range specified is invalid for the current size of the resource."
+	case "InvalidRenameSourcePath":
+		return http.StatusConflict, "The source directory cannot be the same as the destination directory, nor can the destination be a subdirectory of the source directory."
+	case "InvalidSourceOrDestinationResourceType":
+		return http.StatusConflict, "The source and destination resource type must be identical."
 	case "InvalidResourceName":
 		// "specifed" is Azure's own spelling.
 		return http.StatusBadRequest, "The specifed resource name contains invalid characters."
@@ -145,10 +153,24 @@ func describe(code string) (int, string) {
 		return http.StatusBadRequest, "One of the request inputs is out of range."
 	case "OutOfRangeQueryParameterValue":
 		return http.StatusBadRequest, "One of the query parameters specified in the request URI is outside the permissible range."
+	case "PathAlreadyExists":
+		return http.StatusConflict, "The specified path already exists."
+	case "PathConflict":
+		return http.StatusConflict, "The specified path, or an element of the path, exists and its resource type is invalid for this operation."
+	case "PathIsTooDeep":
+		return http.StatusBadRequest, "The specified path has too many segments."
 	case "PublicAccessNotPermitted":
 		return http.StatusConflict, "Public access is not permitted on this storage account."
+	case "RenameDestinationParentPathNotFound":
+		return http.StatusNotFound, "The parent directory of the destination path does not exist."
 	case "RequestBodyTooLarge":
 		return http.StatusRequestEntityTooLarge, "The request body is too large and exceeds the maximum permissible limit."
+	case "ResourceTypeMismatch":
+		return http.StatusConflict, "The resource type specified in the request does not match the type of the resource."
+	case "SourceConditionNotMet":
+		return http.StatusPreconditionFailed, "The source condition specified using HTTP conditional header(s) is not met."
+	case "SourcePathNotFound":
+		return http.StatusNotFound, "The source path for a rename operation does not exist."
 	case "ResourceNotFound":
 		return http.StatusNotFound, "The specified resource does not exist."
 	case "UnauthorizedBlobOverwrite":

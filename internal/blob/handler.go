@@ -26,11 +26,14 @@ type call struct {
 	container, blob string
 	op              *operation
 	sas             *sasToken // set when a SAS authorised the request
+	as              *actor    // on whose behalf; nil is the superuser
 	// addOnly tells that the caller may write the blob only if it is new.
 	addOnly bool
 }
 
-func (c *call) ref() ref { return ref{c.acct.UID, c.container, c.blob} }
+func (c *call) ref() ref {
+	return ref{uid: c.acct.UID, container: c.container, name: c.blob, as: c.as, need: c.op.need}
+}
 
 // isVersion reports whether v has the form of a service version, a date.
 func isVersion(v string) bool {
@@ -93,7 +96,11 @@ func (s *Service) serve(c *call) error {
 	if !c.acct.PublicNetwork {
 		return refuse("AuthorizationFailure")
 	}
-	if service != "blob" {
+	switch service {
+	case "blob":
+	case "dfs":
+		return s.serveDFS(c)
+	default:
 		return s.serveOther(c)
 	}
 	c.container, c.blob = splitPath(c.r.URL)
@@ -195,6 +202,9 @@ func (s *Service) fail(c *call, err error) {
 	default:
 		e = refuse("InternalError")
 	}
+	if c.service == "dfs" {
+		e = dfsError(e)
+	}
 	if e.Status >= 500 && e.Status != http.StatusNotImplemented {
 		s.log.Error("storage request failed", "account", accountName(c), "method", c.r.Method,
 			"path", c.r.URL.Path, "request", c.id, "error", err)
@@ -210,6 +220,12 @@ func (s *Service) fail(c *call, err error) {
 	}
 	if e.Status == http.StatusNotModified || c.r.Method == http.MethodHead {
 		c.w.WriteHeader(e.Status)
+		return
+	}
+	if c.service == "dfs" {
+		h["Content-Type"] = []string{"application/json;charset=utf-8"}
+		c.w.WriteHeader(e.Status)
+		writeDFSError(c.w, e, c.id, s.cfg.Clock.Now())
 		return
 	}
 	h["Content-Type"] = []string{"application/xml"}

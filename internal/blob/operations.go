@@ -49,6 +49,10 @@ type operation struct {
 	// bearerOnly refuses account keys and SAS.
 	bearerOnly bool
 
+	// need is what the ACLs of an account with a hierarchical namespace can allow
+	// the operation by, when RBAC does not.
+	need need
+
 	do func(*Service, *call) error
 }
 
@@ -134,8 +138,12 @@ type Operation struct {
 // does it. The operations of the other services but their properties, all of
 // them unimplemented, are not in it.
 func Operations() []Operation {
-	out := []Operation{{Name: "Preflight Blob Request"}}
-	for _, op := range newOperations().rows {
+	return append([]Operation{{Name: "Preflight Blob Request"}}, newOperations().list()...)
+}
+
+func (o *operations) list() []Operation {
+	var out []Operation
+	for _, op := range o.rows {
 		o := Operation{Name: op.name, Implemented: op.do != nil}
 		if !slices.Contains(out, o) {
 			out = append(out, o)

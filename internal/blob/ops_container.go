@@ -42,7 +42,8 @@ func (s *Service) createContainer(c *call) error {
 	if err != nil {
 		return err
 	}
-	rec, err := s.eng.createContainer(c.r.Context(), c.acct.UID, c.container, public, meta)
+	rec, err := s.eng.createContainer(c.r.Context(), c.acct.UID,
+		&containerRec{Name: c.container, Public: public, Metadata: meta, Tree: c.acct.HNS})
 	if err != nil {
 		return err
 	}

@@ -177,6 +177,9 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 		if err != nil {
 			return nil, err
 		}
+		if b.Dir != "" {
+			return gone, e.discard(tx, garbage{Kind: "container", ID: b.Dir})
+		}
 		more, err := e.release(tx, b)
 		return append(gone, more...), err
 	default:

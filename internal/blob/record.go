@@ -71,6 +71,11 @@ type containerRec struct {
 	Metadata map[string]string `json:"meta,omitempty"`
 	Public   string            `json:"public,omitempty"` // "", "blob" or "container"
 	Policies []accessPolicy    `json:"policies,omitempty"`
+	// Tree says that blobs are kept as a tree of directories, see tree.go. The
+	// ID is that of the root directory.
+	Tree bool `json:"tree,omitempty"`
+	// Posix is of the root directory of a tree.
+	Posix *posix `json:"posix,omitempty"`
 }
 
 // accessPolicy is a stored access policy; empty fields are left to the SAS.
@@ -103,6 +108,10 @@ type blobRec struct {
 	TierChanged int64  `json:"tierchanged,omitempty"`
 	Headers
 	Copy *copyRec `json:"copy,omitempty"`
+	// Dir is the ID of a directory of a tree, which has no bytes.
+	Dir string `json:"dir,omitempty"`
+	// Posix is of a path of a tree; nil is what the superuser makes by default.
+	Posix *posix `json:"posix,omitempty"`
 }
 
 // copyRec tells where a blob was copied from.
@@ -147,7 +156,7 @@ type fileRec struct {
 // garbage is work that a deletion left to the reaper, because it is long.
 type garbage struct {
 	Kind string `json:"kind"` // "list", "staged", "container" or "account"
-	ID   string `json:"id"`   // list ID, staging ID, container ID or account UID
+	ID   string `json:"id"`   // list, staging, container or directory ID, or account UID
 }
 
 func etagString(v uint64) string { return fmt.Sprintf("\"0x%X\"", v) }

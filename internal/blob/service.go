@@ -100,6 +100,7 @@ type Service struct {
 	log *slog.Logger
 	eng *engine
 	ops *operations
+	dfs *operations
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -126,6 +127,7 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 		log:  cfg.Logger,
 		eng:  newEngine(cfg.Store, cfg.Clock, disk),
 		ops:  newOperations(),
+		dfs:  newDFSOperations(),
 		stop: stop,
 	}
 	s.tasks.Go(func() {

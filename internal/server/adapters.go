@@ -112,6 +112,23 @@ func (a blobAccess) Authorize(ctx context.Context, r *http.Request) (string, err
 	return p.ObjectID, nil
 }
 
+// UserPrincipalName tells the blob service the name of an object ID, "" for one
+// that has none.
+func (a blobAccess) UserPrincipalName(ctx context.Context, objectID string) (upn string, err error) {
+	err = a.s.store.View(ctx, func(tx store.Tx) error {
+		p, err := a.s.dir.Lookup(tx, objectID)
+		if errors.Is(err, entra.ErrNoPrincipal) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		upn = p.UPN
+		return nil
+	})
+	return upn, err
+}
+
 // Allowed implements blob.Access.
 func (a blobAccess) Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error) {
 	return a.s.roles.Allowed(ctx, principalID, action, data, scope)
@@ -221,7 +238,8 @@ func (c containers) PutContainer(_ context.Context, tx store.Tx, account string,
 	if access == "none" {
 		access = ""
 	}
-	return c.s.blobs.PutContainerIn(tx, account, blob.ContainerInfo{Name: in.Name, PublicAccess: access, Metadata: in.Metadata})
+	return c.s.blobs.PutContainerIn(tx, account, blob.ContainerInfo{Name: in.Name, PublicAccess: access, Metadata: in.Metadata,
+		Hierarchical: in.Hierarchical})
 }
 
 // DeleteContainer implements storage.Containers.
@@ -230,9 +248,12 @@ func (c containers) DeleteContainer(_ context.Context, tx store.Tx, account, nam
 }
 
 // DeleteAccount implements storage.Containers.
-func (c containers) DeleteAccount(ctx context.Context, account string) error {
-	return c.s.blobs.DeleteAccount(ctx, account)
+func (c containers) DeleteAccount(_ context.Context, tx store.Tx, account string) error {
+	return c.s.blobs.DeleteAccountIn(tx, account)
 }
+
+// Reclaim implements storage.Containers.
+func (c containers) Reclaim() { c.s.blobs.Reclaim() }
 
 // vaults finds vaults among the ARM resources.
 type vaults struct{ s *Server }

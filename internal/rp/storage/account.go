@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -50,12 +51,10 @@ func (p *provider) account() *arm.ResourceType {
 		Validate: p.validateAccount,
 		Put:      p.putAccount,
 		Delete: func(ctx context.Context, d *arm.Delete) error {
-			uid, id := d.Resource.UID, d.Resource.ID
-			d.After(func() {
-				if err := p.Containers.DeleteAccount(context.WithoutCancel(ctx), uid); err != nil {
-					p.kernel.Log().Error("delete the data of a storage account", "resource", id, "error", err)
-				}
-			})
+			if err := p.Containers.DeleteAccount(ctx, d.Tx, d.Resource.UID); err != nil {
+				return fmt.Errorf("delete the data of storage account %s: %w", d.Resource.ID, err)
+			}
+			d.After(p.Containers.Reclaim)
 			return nil
 		},
 		Actions: []arm.Action{

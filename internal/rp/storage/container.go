@@ -81,6 +81,7 @@ func (p *provider) putContainer(ctx context.Context, put *arm.Put) error {
 	if c.PublicAccess != "None" && !account.Body.Bool("properties.allowBlobPublicAccess", false) {
 		return arm.Errorf(http.StatusConflict, "PublicAccessNotPermitted", "Public access is not permitted on this storage account.")
 	}
+	c.Hierarchical = account.Body.Bool("properties.isHnsEnabled", false)
 	if err := p.Containers.PutContainer(ctx, put.Tx, account.UID, c); err != nil {
 		return err
 	}

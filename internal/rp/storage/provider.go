@@ -26,6 +26,9 @@ type Container struct {
 	// ETag is quoted.
 	ETag     string
 	Modified time.Time
+	// Hierarchical tells, when a container is made, that its account has a
+	// hierarchical namespace.
+	Hierarchical bool
 }
 
 // Containers is the blob data plane, as far as ARM reaches into it. account is
@@ -41,8 +44,11 @@ type Containers interface {
 	// DeleteContainer removes a container with its blobs. Removing none is not
 	// an error.
 	DeleteContainer(ctx context.Context, tx store.Tx, account, name string) error
-	// DeleteAccount removes all data of an account that is gone.
-	DeleteAccount(ctx context.Context, account string) error
+	// DeleteAccount removes all data of an account.
+	DeleteAccount(ctx context.Context, tx store.Tx, account string) error
+	// Reclaim tells that a transaction which removed something is durable, so
+	// that its space can be freed.
+	Reclaim()
 }
 
 // Deps is what the provider needs.

@@ -17,7 +17,7 @@ import (
 )
 
 // containers is a data plane that keeps only names and properties.
-type containers struct{ gone []string }
+type containers struct{ reclaimed int }
 
 const bucket = "test.container"
 
@@ -65,10 +65,11 @@ func (c *containers) DeleteContainer(_ context.Context, tx store.Tx, account, na
 	return tx.Delete(bucket, account+"/"+name)
 }
 
-func (c *containers) DeleteAccount(_ context.Context, account string) error {
-	c.gone = append(c.gone, account)
-	return nil
+func (c *containers) DeleteAccount(_ context.Context, tx store.Tx, account string) error {
+	return tx.Put(bucket+".gone", account, []byte("gone"))
 }
+
+func (c *containers) Reclaim() { c.reclaimed++ }
 
 const account = rptest.Group + "/providers/Microsoft.Storage/storageAccounts/stone"
 
@@ -142,8 +143,18 @@ func TestAccount(t *testing.T) {
 	}
 	e.Want(http.StatusOK, "DELETE", account, nil)
 	e.Want(http.StatusNoContent, "DELETE", account, nil)
-	if len(data.gone) != 1 {
-		t.Errorf("data of %v was deleted", data.gone)
+	var gone []string
+	err = e.Store.View(t.Context(), func(tx store.Tx) error {
+		for row, err := range tx.Scan(bucket+".gone", store.Range{}) {
+			if err != nil {
+				return err
+			}
+			gone = append(gone, row.Key)
+		}
+		return nil
+	})
+	if err != nil || len(gone) != 1 || data.reclaimed != 1 {
+		t.Errorf("data of %v was deleted, %d reclaimed, %v", gone, data.reclaimed, err)
 	}
 }
 
