@@ -183,6 +183,9 @@ func (k *Kernel) serve(r *http.Request) (*Response, error) {
 	req.APIVersion = req.Query.Get("api-version")
 	p, err := parsePath(r.URL.Path)
 	if err != nil {
+		if typ, ok := ownCollection(r.URL.Path); ok {
+			return nil, k.uncovered(r.Method, typ)
+		}
 		return nil, Errorf(http.StatusNotFound, "InvalidResourceId", "The request path '%s' is not a resource path.", r.URL.Path)
 	}
 	switch {
@@ -244,6 +247,9 @@ func (k *Kernel) route(ctx context.Context, req *Request, p path) (*Response, er
 		}
 	}
 	if n := len(p.id.Providers); n > 0 {
+		if scope := p.id.Providers[0]; n > 1 && strings.EqualFold(scope.Namespace, "Microsoft.Management") {
+			return nil, k.uncovered(method, p.id.Type()+" at a management group")
+		}
 		last := p.id.Providers[n-1]
 		var segs []string
 		for i := range last.Types {
@@ -343,6 +349,27 @@ func (k *Kernel) placed(id ID, t *ResourceType) error {
 		return BadRequest("InvalidResourceLocation", "A resource of type '%s' cannot stand at '%s'.", t.Type, id)
 	}
 	return nil
+}
+
+// ownCollection returns the type of what a path names that Resource Manager
+// itself serves below a subscription or group, without a provider in the path.
+// Azimuth has none of them.
+func ownCollection(path string) (typ string, ok bool) {
+	segs := strings.Split(strings.ToLower(strings.Trim(path, "/")), "/")
+	if len(segs) < 3 || segs[0] != "subscriptions" {
+		return "", false
+	}
+	segs = segs[2:]
+	if len(segs) > 2 && segs[0] == "resourcegroups" {
+		segs = segs[2:]
+	}
+	switch segs[0] {
+	case "tagnames":
+		return "Microsoft.Resources/tagNames", true
+	case "deployments":
+		return "Microsoft.Resources/deployments", true
+	}
+	return "", false
 }
 
 // uncovered is the answer for what Azimuth does not have.
