@@ -1,0 +1,258 @@
+package server
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/blob"
+	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/home"
+)
+
+var update = flag.Bool("update", false, "write docs/coverage anew")
+
+const coverageDir = "../../docs/coverage"
+
+// TestCoverage asks a real server for every operation of Azure's and compares
+// those that it says it does not have with the checked-in list, so that the list
+// changes on purpose only.
+func TestCoverage(t *testing.T) {
+	s := openTestServer(t)
+	token, err := s.dir.Token(t.Context(), s.owner.ObjectID, audienceManagement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]*service{}
+	of := func(name string) *service {
+		if all[name] == nil {
+			all[name] = &service{}
+		}
+		return all[name]
+	}
+	for _, op := range readOperations(t) {
+		of(op.namespace()).add(op.method+" "+op.path, !covered(t, s.kernel, token.AccessToken, op))
+	}
+	for _, op := range blob.Operations() {
+		of("Blob service").add(op.Name, !op.Implemented)
+	}
+	list, readme := coverageFiles(all)
+	for name, want := range map[string]string{"uncovered.txt": list, "README.md": readme} {
+		path := filepath.Join(coverageDir, name)
+		if *update {
+			if err := os.WriteFile(path, []byte(want), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != want {
+			t.Errorf("%s is not up to date:\n%s\nIf that is meant: go test ./internal/server -run Coverage -update", path, lineDiff(string(got), want))
+		}
+	}
+}
+
+// openTestServer opens a server on a new home, without serving.
+func openTestServer(t *testing.T) *Server {
+	t.Helper()
+	d := home.Dir(filepath.Join(t.TempDir(), "home"))
+	if err := d.Make(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Config{Home: d, Listen: "127.0.0.1:0", Version: "test", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// operationRow is a line of testdata/operations.txt.
+type operationRow struct{ method, path, version string }
+
+func readOperations(t *testing.T) []operationRow {
+	t.Helper()
+	f, err := os.Open("testdata/operations.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out []operationRow
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		f := strings.Fields(lines.Text())
+		if len(f) != 4 {
+			t.Fatalf("operations.txt: %q is not four words", lines.Text())
+		}
+		out = append(out, operationRow{f[0], f[1], f[2]})
+	}
+	return out
+}
+
+// namespace is the provider whose operation it is. A management group is only
+// where others' operations take place.
+func (o operationRow) namespace() string {
+	name := "Microsoft.Resources"
+	segs := strings.Split(o.path, "/")
+	for i, s := range segs[:len(segs)-1] {
+		if s == "providers" && strings.Contains(segs[i+1], ".") && segs[i+1] != "Microsoft.Management" {
+			name = segs[i+1]
+		}
+	}
+	if strings.HasPrefix(o.path, "/{roleAssignmentId}") || strings.HasPrefix(o.path, "/{denyAssignmentId}") {
+		name = "Microsoft.Authorization"
+	}
+	if strings.HasPrefix(name, "microsoft.") {
+		name = "Microsoft.Insights" // its paths are in either casing
+	}
+	return name
+}
+
+// exampleNames fill the parameters that may not be just any name.
+func exampleNames() map[string]string {
+	sub := "subscriptions/" + entra.DefaultSubscriptionID
+	group := sub + "/resourceGroups/nothing"
+	const id = "11111111-2222-3333-4444-555555555555"
+	return map[string]string{
+		"subscriptionId": entra.DefaultSubscriptionID, "resourceGroupName": "nothing", "location": "eastus",
+		"scope": group, "resourceId": group + "/providers/Microsoft.Storage/storageAccounts/nothing",
+		"roleAssignmentId":          group + "/providers/Microsoft.Authorization/roleAssignments/" + id,
+		"denyAssignmentId":          group + "/providers/Microsoft.Authorization/denyAssignments/" + id,
+		"resourceProviderNamespace": "Microsoft.Storage", "parentResourcePath": "", "resourceType": "storageAccounts",
+		"roleAssignmentName": id, "roleDefinitionId": id, "scopePath": "analyticsItems", "version": "1",
+		"BlobServicesName": "default", "FileServicesName": "default", "queueServiceName": "default", "tableServiceName": "default",
+		"managementPolicyName": "default", "immutabilityPolicyName": "default", "blobInventoryPolicyName": "default",
+		"operationKind": "replace",
+	}
+}
+
+var parameter = regexp.MustCompile(`\{(\w+)\}`)
+
+// covered asks for an operation on things that are not there. Whatever the
+// answer, 501 alone says that Azimuth does not have it.
+func covered(t *testing.T, h http.Handler, token string, op operationRow) bool {
+	t.Helper()
+	names := exampleNames()
+	path := parameter.ReplaceAllStringFunc(op.path, func(p string) string {
+		if name, ok := names[strings.Trim(p, "{}")]; ok {
+			return name
+		}
+		return "nothing"
+	})
+	path = strings.ReplaceAll(path, "//", "/")
+	body := ""
+	if op.method == http.MethodPut || op.method == http.MethodPatch || op.method == http.MethodPost {
+		body = "{}"
+	}
+	r := httptest.NewRequestWithContext(t.Context(), op.method, "https://"+arm.Host+path+"?api-version="+op.version, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusNotImplemented {
+		if w.Code >= 500 || w.Code == http.StatusUnauthorized || w.Code == http.StatusForbidden {
+			t.Errorf("%s %s: %d %s", op.method, path, w.Code, w.Body)
+		}
+		return true
+	}
+	var e struct {
+		Error struct{ Code, Message string }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &e); op.method != http.MethodHead && (err != nil || e.Error.Code != "NotImplementedByAzimuth" || e.Error.Message == "") {
+		t.Errorf("%s %s: 501 without saying what: %s", op.method, path, w.Body)
+	}
+	return false
+}
+
+// service is a namespace's or a data plane's operations.
+type service struct {
+	total   int
+	missing []string
+}
+
+func (s *service) add(name string, missing bool) {
+	s.total++
+	if missing {
+		s.missing = append(s.missing, name)
+	}
+}
+
+// coverageFiles writes uncovered.txt and README.md.
+func coverageFiles(all map[string]*service) (list, readme string) {
+	var l, r strings.Builder
+	l.WriteString("# Operations that Azure has and Azimuth answers with 501. Written by\n" +
+		"# go test ./internal/server -run Coverage -update, from internal/server/testdata/operations.txt.\n")
+	r.WriteString(`# What Azimuth covers
+
+An operation that Azure has and Azimuth has not answers HTTP 501 with the code
+` + "`NotImplementedByAzimuth`" + ` and its name. [uncovered.txt](uncovered.txt) lists them.
+A test asks a server for each and fails when the list is not what it says: the
+list gets shorter on purpose only. After a change:
+
+    go test ./internal/server -run Coverage -update
+
+| service | operations | covered | |
+|---|---:|---:|---:|
+`)
+	var total, covered int
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		s := all[name]
+		have := s.total - len(s.missing)
+		total, covered = total+s.total, covered+have
+		fmt.Fprintf(&r, "| %s | %d | %d | %d %% |\n", name, s.total, have, have*100/s.total)
+		if len(s.missing) > 0 {
+			fmt.Fprintf(&l, "\n%s\n", name)
+			slices.Sort(s.missing)
+			for _, m := range s.missing {
+				fmt.Fprintf(&l, "  %s\n", m)
+			}
+		}
+	}
+	fmt.Fprintf(&r, "| **all** | %d | %d | %d %% |\n", total, covered, covered*100/total)
+	r.WriteString(`
+The operations are those of Azure's SDK for Go, whole namespaces, also where an
+environment for machine learning has no use for them. Covered means that the
+operation is there; a property that Azure acts on and Azimuth does not is refused
+with 501, too, when it is set. Key Vault's data plane and the run history of Azure
+ML have no list yet.
+`)
+	return l.String(), r.String()
+}
+
+// lineDiff lists the lines that only one of two texts has.
+func lineDiff(got, want string) string {
+	var b strings.Builder
+	have, need := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for _, l := range have {
+		if !slices.Contains(need, l) {
+			fmt.Fprintf(&b, "  listed, but no longer so: %s\n", strings.TrimSpace(l))
+		}
+	}
+	for _, l := range need {
+		if !slices.Contains(have, l) {
+			fmt.Fprintf(&b, "  so, but not listed:       %s\n", strings.TrimSpace(l))
+		}
+	}
+	return b.String()
+}
