@@ -12,12 +12,18 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/server"
 )
 
+// leastFree is the free space below which doctor warns: enough for the store's
+// journal and a few logs.
+const leastFree = 256 << 20
+
+func mebibytes(n uint64) string { return fmt.Sprintf("%d MiB", n>>20) }
+
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this machine, the home and everything stored in it",
-		Long: `Check this machine, the home and everything stored in it: the programs that jobs
-and stacks need, the server, and every stored blob against its checksum. Exits
+		Long: `Check this machine, the home and everything stored in it: the disk, the programs
+that jobs and stacks need, the server, and every stored blob against its checksum. Exits
 with 1 when something is wrong.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,6 +40,11 @@ with 1 when something is wrong.`,
 				checks = append(checks, c)
 			}
 			add("home", d.Make(), string(d), "Choose another with --home or AZIMUTH_HOME.")
+			free, err := d.Free()
+			if err == nil && free < leastFree {
+				err = fmt.Errorf("%s free", mebibytes(free))
+			}
+			add("disk", err, mebibytes(free)+" free", "Free some space: while the disk that holds the home is full, nothing can be written.")
 			_, err = exec.LookPath("python3")
 			add("python3", err, "found", "Install Python 3: most training scripts need it.")
 			tf := "terraform"

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/atomicfile"
@@ -55,9 +56,16 @@ func (d Dir) Make() error {
 	return os.Remove(f.Name())
 }
 
+// explain says what can be done about a home that cannot be used.
 func (d Dir) explain(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("home %s cannot be written to: %w; choose another with --home or AZIMUTH_HOME", d, err)
+	const other = "choose another with --home or AZIMUTH_HOME"
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("home %s cannot be written to: %w; %s", d, err, other)
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("home %s is not a directory: %w; %s", d, err, other)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("the disk that holds the home %s is full: %w; free some space, or %s", d, err, other)
 	}
 	return fmt.Errorf("make home %s: %w", d, err)
 }
@@ -111,7 +119,7 @@ func (d Dir) ReadServer() (Server, error) {
 		return s, ErrNoServer
 	}
 	if err != nil {
-		return s, err
+		return s, d.explain(err)
 	}
 	if !locked {
 		return s, ErrNoServer

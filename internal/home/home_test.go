@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/azimuth-ml/azimuth/internal/home"
@@ -83,6 +84,24 @@ func TestAwaitServer(t *testing.T) {
 		t.Errorf("found %+v", s)
 	}
 	unlock()
+}
+
+// TestUnusable checks that a home which cannot be one is explained.
+func TestUnusable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := home.Dir(file)
+	if err := d.Make(); err == nil || !strings.Contains(err.Error(), "is not a directory") {
+		t.Errorf("make: %v", err)
+	}
+	if _, err := d.ReadServer(); err == nil || !strings.Contains(err.Error(), "is not a directory") {
+		t.Errorf("read: %v", err)
+	}
+	if free, err := home.Dir(t.TempDir()).Free(); err != nil || free == 0 {
+		t.Errorf("free: %d, %v", free, err)
+	}
 }
 
 func TestFind(t *testing.T) {

@@ -69,3 +69,12 @@ func (d Dir) locked() (bool, error) {
 	}
 	return false, err
 }
+
+// Free is how many bytes the disk that holds the home has left for this user.
+func (d Dir) Free() (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(string(d), &st); err != nil {
+		return 0, fmt.Errorf("look at the disk of home %s: %w", d, err)
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}
