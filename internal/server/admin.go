@@ -162,8 +162,8 @@ func loadOffset(ctx context.Context, st store.Store) (time.Duration, error) {
 	return d, nil
 }
 
-// advance moves the clock, durably, and waits until the compute engine has done
-// what became due.
+// advance moves the clock, durably, and waits until the compute engines have
+// done what became due.
 func (s *Server) advance(ctx context.Context, d time.Duration) error {
 	err := s.store.Update(ctx, func(tx store.Tx) error {
 		return tx.Put(clockBucket, offsetKey, []byte((s.clock.Offset() + d).String()))
@@ -174,8 +174,10 @@ func (s *Server) advance(ctx context.Context, d time.Duration) error {
 	s.clock.Advance(d)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := s.manager.Settle(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return err
+	for _, settle := range []func(context.Context) error{s.manager.Settle, s.instances.Settle} {
+		if err := settle(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/gateway"
+	"github.com/azimuth-ml/azimuth/internal/instance"
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/rp/authorization"
 	"github.com/azimuth-ml/azimuth/internal/rp/containerregistry"
@@ -28,7 +29,7 @@ func (s *Server) providers() []*arm.Provider {
 		authorization.Provider(authorization.Deps{
 			Directory: principals{s.dir}, Roles: func() authorization.Roles { return s.roles },
 		}),
-		storage.Provider(storage.Deps{Containers: containers{s}}),
+		storage.Provider(storage.Deps{Containers: containersAndFiles{containers{s}}}),
 		keyvault.Provider(keyvault.Deps{Contents: s.vaults, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
 		insights.Provider(),
 		operationalinsights.Provider(),
@@ -36,7 +37,7 @@ func (s *Server) providers() []*arm.Provider {
 		managedidentity.Provider(identities{s.dir}),
 		network.Provider(network.Deps{Users: s.subnetUsers}),
 		machinelearning.Provider(machinelearning.Deps{
-			Catalog: s.catalog, Pools: pools{s}, Lifecycle: s.jobs, HoldNames: s.cfg.Strict || s.cfg.Realistic,
+			Catalog: s.catalog, Pools: pools{s}, Instances: instances{s}, Lifecycle: s.jobs, HoldNames: s.cfg.Strict || s.cfg.Realistic,
 		}),
 		ml.Provider(s.jobs),
 	}
@@ -49,6 +50,8 @@ func (s *Server) routes() []gateway.Route {
 		{Pattern: entra.GraphHost, Handler: s.dir.GraphHandler()},
 		{Pattern: entra.IMDSHost, Handler: s.dir.IMDSHandler()},
 		{Pattern: "*.api.azureml.ms", Handler: s.jobs},
+		{Pattern: "*.instances.azureml.ms", Handler: s.instances},
+		{Pattern: "*.azureml.net", Handler: s.instances},
 		{Pattern: "*.vault.azure.net", Handler: s.vaults},
 		{Pattern: AdminHost, Handler: s.adminHandler()},
 	}
@@ -61,7 +64,7 @@ func (s *Server) routes() []gateway.Route {
 	// Data planes that are not here yet: answered here all the same, so that
 	// nothing meant for this cloud reaches the real one.
 	for _, domain := range []string{
-		"azurecr.io", "azureml.ms", "azureml.net", "notebooks.azure.net", "ml.azure.com", "graph.windows.net",
+		"azurecr.io", "azureml.ms", "notebooks.azure.net", "ml.azure.com", "graph.windows.net",
 		"applicationinsights.azure.com", "applicationinsights.io", "monitor.azure.com", "loganalytics.io",
 	} {
 		routes = append(routes, gateway.Route{Pattern: domain, Handler: s.uncovered()}, gateway.Route{Pattern: "*." + domain, Handler: s.uncovered()})
@@ -76,12 +79,14 @@ func (s *Server) uncovered() http.Handler {
 	})
 }
 
-// local serves what is asked of the port itself: the token endpoint of jobs and,
+// local serves what is asked of the port itself: the token endpoint of jobs,
+// compute instances to browsers that do not know this proxy and,
 // over TLS, a cloud's management and login endpoints at once, told apart by their
 // paths, for clients that are given a metadata_host.
 func (s *Server) local() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(entra.MSIPath, s.dir.MSIHandler())
+	mux.Handle(instance.LocalPath, s.instances.Local())
 	mux.HandleFunc("/", s.serveDirect)
 	return mux
 }

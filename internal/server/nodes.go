@@ -59,9 +59,14 @@ func Supervise(ctx context.Context, args []string, stderr io.Writer) int {
 	return local.SuperviseMain(ctx, args, stderr)
 }
 
-// KillTasks ends every node and task that runs under a home without a server.
+// KillTasks ends every node, compute instance and task that runs under a home
+// without a server.
 func KillTasks(ctx context.Context, d home.Dir) error {
-	r, err := local.Open(local.Options{Dir: d.Nodes(), Clock: clock.NewAdjustable(0)})
+	return errors.Join(killTasks(ctx, d.Nodes()), killTasks(ctx, instanceNodes(d)))
+}
+
+func killTasks(ctx context.Context, dir string) error {
+	r, err := local.Open(local.Options{Dir: dir, Clock: clock.NewAdjustable(0)})
 	if err != nil {
 		return fmt.Errorf("end jobs: %w", err)
 	}

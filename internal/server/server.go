@@ -23,8 +23,10 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
 	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/fileshare"
 	"github.com/azimuth-ml/azimuth/internal/gateway"
 	"github.com/azimuth-ml/azimuth/internal/home"
+	"github.com/azimuth-ml/azimuth/internal/instance"
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/preflight"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
@@ -65,6 +67,11 @@ type Server struct {
 	runner  *local.Runner
 	manager *compute.Manager
 	jobs    *ml.Service
+
+	files     *fileshare.Shares
+	machines  *local.Runner // of compute instances
+	instances *instance.Service
+
 	ca      []byte
 	catalog *catalog.Catalog
 	gateway *gateway.Gateway
@@ -156,9 +163,13 @@ func (s *Server) Serve(ctx context.Context, ready func(address string)) error {
 	if err := s.kernel.Resume(ctx); err != nil {
 		return err
 	}
+	if err := s.reclaimFiles(ctx); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.gateway.Serve(ctx, s.listener) })
 	g.Go(func() error { return s.manager.Run(ctx) })
+	g.Go(func() error { return s.instances.Run(ctx) })
 	s.jobs.Start()
 	if err := s.cfg.Home.WriteServer(home.Server{
 		PID: os.Getpid(), Address: address, Version: s.cfg.Version, Started: time.Now().UTC(), Strict: s.cfg.Strict,
@@ -198,7 +209,7 @@ func CACertificate(d home.Dir) string { return filepath.Join(d.CA(), gateway.CAC
 func HomeEntries() []string {
 	return []string{
 		"azimuth.db", "azimuth.db-wal", "azimuth.db-shm", "seal.key", "owner.json",
-		"ca", "blobs", "nodes", "stacks", "client", "run",
+		"ca", "blobs", "nodes", "instances", "files", "stacks", "client", "run",
 	}
 }
 

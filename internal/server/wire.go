@@ -72,6 +72,9 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Store: s.store, Clock: s.clock, Runner: s.runner, Workload: s.jobs, Log: log,
 	})
 	s.jobs.Attach(s.manager)
+	if err := s.openInstances(sealer); err != nil {
+		return err
+	}
 
 	if s.kernel, err = arm.New(arm.Config{
 		Store: s.store, Clock: s.clock, Log: log, Authenticator: s,

@@ -28,17 +28,14 @@ func (p *provider) compute() *arm.ResourceType {
 		// the documents estimate five minutes for either kind
 		Latency: arm.Latency{Create: 5 * time.Minute, Delete: 2 * time.Minute},
 		Unimplemented: map[string]string{
-			"properties.resourceId":                                     "attaches a machine of yours",
-			"properties.properties.userAccountCredentials":              "lets people sign in to nodes over SSH",
-			"properties.properties.virtualMachineImage":                 "boots nodes from an image of yours",
-			"properties.properties.isolatedNetwork":                     "places nodes in a network of the service's",
-			"properties.properties.osType=Windows":                      "runs Windows",
-			"properties.properties.sshSettings.sshPublicAccess=Enabled": "lets people sign in over SSH",
-			"properties.properties.schedules.computeStartStop":          "starts and stops the instance by the clock",
-			"properties.properties.idleTimeBeforeShutdown":              "stops an idle instance",
-			"properties.properties.setupScripts":                        "runs scripts on the instance",
-			"properties.properties.customServices":                      "runs containers on the instance",
-			"properties.properties.autologgerSettings":                  "logs to MLflow by itself",
+			"properties.resourceId":                        "attaches a machine of yours",
+			"properties.properties.userAccountCredentials": "lets people sign in to nodes over SSH",
+			"properties.properties.virtualMachineImage":    "boots nodes from an image of yours",
+			"properties.properties.isolatedNetwork":        "places nodes in a network of the service's",
+			"properties.properties.osType=Windows":         "runs Windows",
+			"properties.properties.setupScripts":           "runs scripts on the instance",
+			"properties.properties.customServices":         "runs containers on the instance",
+			"properties.properties.autologgerSettings":     "logs to MLflow by itself",
 		},
 		Index: func(r *arm.Resource) []string {
 			location := arm.NormalizeLocation(r.Body.String("location"))
@@ -57,7 +54,8 @@ func (p *provider) compute() *arm.ResourceType {
 		Delete:   p.deleteCompute,
 		Actions: []arm.Action{
 			{Name: "listNodes", Permission: ComputeType + "/listNodes/action", Handle: p.listNodes},
-			p.instanceAction("start", opStart), p.instanceAction("stop", opStop), p.instanceAction("restart", opRestart),
+			p.instanceAction("start", "Start"), p.instanceAction("stop", "Stop"), p.instanceAction("restart", "Restart"),
+			{Name: "updateIdleShutdownSetting", Permission: ComputeType + "/updateIdleShutdownSetting/action", Handle: p.updateIdleShutdown},
 		},
 	}
 }
@@ -255,7 +253,7 @@ func (p *provider) readCompute(_ context.Context, tx store.Tx, r *arm.Resource) 
 	if kindOf(r) == typeCluster {
 		return p.readCluster(tx, r)
 	}
-	return nil
+	return p.readInstance(tx, r)
 }
 
 func (p *provider) deleteCompute(_ context.Context, d *arm.Delete) error {
@@ -265,7 +263,7 @@ func (p *provider) deleteCompute(_ context.Context, d *arm.Delete) error {
 	if kindOf(d.Resource) == typeCluster {
 		return p.Pools.DeletePool(d.Tx, arm.Key(d.Resource.ID))
 	}
-	return nil
+	return p.Instances.DeleteInstance(d.Tx, d.Resource.UID)
 }
 
 func (p *provider) listNodes(ctx context.Context, req *arm.Request) (*arm.Response, error) {

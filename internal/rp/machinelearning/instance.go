@@ -2,19 +2,22 @@ package machinelearning
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/iso8601"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
-// A compute instance is a machine for one person. What runs on it, Jupyter and
-// the rest, is not implemented: its applications are an empty list, and its
-// state says only whether it is meant to be on.
+// A compute instance is a machine for one person, on which Jupyter runs. The
+// engine behind Instances runs it; what is here is its description.
 
 // instanceIndex is the entry of an instance by what must be unique in its
 // region: the name is part of its address.
@@ -31,6 +34,12 @@ func (p *provider) validateInstance(put *arm.Put) error {
 	}
 	if v := body.String(in + "computeInstanceAuthorizationType"); v != "" && v != "personal" {
 		return invalid(in+"computeInstanceAuthorizationType", "The value '%s' is not 'personal'.", v)
+	}
+	if v := body.String(in + "sshSettings.sshPublicAccess"); v != "" && v != "Enabled" && v != "Disabled" {
+		return invalid(in+"sshSettings.sshPublicAccess", "The value '%s' is not Enabled or Disabled.", v)
+	}
+	if _, err := idleTime(body.Get(in + "idleTimeBeforeShutdown")); err != nil {
+		return err
 	}
 	if body.Has(in + "personalComputeInstanceSettings.assignedUser") {
 		for _, name := range []string{"objectId", "tenantId"} {
@@ -57,14 +66,22 @@ func (p *provider) putInstance(put *arm.Put) error {
 	body := put.Resource.Body
 	body.Default(in+"applicationSharingPolicy", "Shared")
 	body.Default(in+"sshSettings.sshPublicAccess", "Disabled")
-	body.Set(in+"applications", []any{})
-	body.Set(in+"errors", []any{})
-	put.Force(in+"createdBy", in+"state", in+"lastOperation")
+	put.Force(in + "createdBy")
 	body.Default(in+"createdBy", map[string]any{
 		"userName": put.Caller.Name, "userOrgId": put.Caller.TenantID, "userId": put.Caller.ObjectID,
 	})
-	body.Default(in+"state", string(stateRunning))
-	body.Default(in+"lastOperation", lastOperation("Create", put.Now))
+	for _, v := range body.List(in + "schedules.computeStartStop") {
+		if m, ok := v.(map[string]any); ok {
+			d := arm.Doc(m)
+			d.Default("id", uuid.NewString())
+			d.Default("status", "Enabled")
+			d.Set("provisioningStatus", "Completed")
+		}
+	}
+	// what the engine says is read from it each time
+	for _, name := range []string{"applications", "errors", "state", "lastOperation"} {
+		body.Delete(in + name)
+	}
 	// Callers read both addresses without asking whether they are there, and
 	// take a missing public one for a compute without public IP. The machine is
 	// this one.
@@ -73,74 +90,167 @@ func (p *provider) putInstance(put *arm.Put) error {
 		addresses["publicIpAddress"] = loopback
 	}
 	body.Set(in+"connectivityEndpoints", addresses)
+	spec, err := p.instanceOf(put.Resource)
+	if err != nil {
+		return err
+	}
+	if err := p.Instances.PutInstance(put.Tx, spec); err != nil {
+		return err
+	}
+	if put.Creating() {
+		put.After(func() { p.Instances.AwaitInstance(put.HTTP.Context(), spec.UID) })
+	}
+	return nil
+}
+
+// instanceOf is what a resource asks of the engine.
+func (p *provider) instanceOf(r *arm.Resource) (Instance, error) {
+	in := "properties.properties."
+	b := r.Body
+	size, _ := p.Catalog.VMSize(b.String(in + "vmSize"))
+	idle, err := idleTime(b.Get(in + "idleTimeBeforeShutdown"))
+	if err != nil {
+		return Instance{}, err
+	}
+	out := Instance{
+		UID: r.UID, ID: r.ID, WorkspaceID: r.ParsedID().Parent().String(), Name: r.Name(), Location: b.String("location"),
+		VMSize: b.String(in + "vmSize"), VCPUs: size.VCPUs, MemoryGiB: size.MemoryGiB, GPUs: size.GPUs,
+		UserID: b.String(in + "personalComputeInstanceSettings.assignedUser.objectId"), PrincipalID: principalOf(b),
+		IdleAfter: idle, Schedules: b.List(in + "schedules.computeStartStop"),
+		SSH: b.String(in+"sshSettings.sshPublicAccess") == "Enabled",
+	}
+	if out.UserID == "" {
+		out.UserID = b.String(in + "createdBy.userId")
+	}
+	return out, nil
+}
+
+// principalOf is the object ID of a compute's managed identity: the system's
+// own, else the first of the user-assigned ones, or "".
+func principalOf(b arm.Doc) string {
+	if id := b.String("identity.principalId"); id != "" {
+		return id
+	}
+	users := b.Object("identity.userAssignedIdentities")
+	for _, name := range slices.Sorted(maps.Keys(users)) {
+		if m, ok := users[name].(map[string]any); ok {
+			return arm.Doc(m).String("principalId")
+		}
+	}
+	return ""
+}
+
+// idleTime reads idleTimeBeforeShutdown. Null means never.
+func idleTime(v any) (time.Duration, error) {
+	const path = "properties.properties.idleTimeBeforeShutdown"
+	if v == nil {
+		return 0, nil
+	}
+	text, _ := v.(string)
+	d, err := iso8601.Duration(text)
+	if err != nil {
+		return 0, invalid(path, "The property 'idleTimeBeforeShutdown' is invalid: %s.", err)
+	}
+	if d < 15*time.Minute || d > 3*24*time.Hour {
+		return 0, invalid(path, "The property 'idleTimeBeforeShutdown' is %s; it is between 15 minutes and 3 days.", text)
+	}
+	return d, nil
+}
+
+// readInstance shows what the engine says.
+func (p *provider) readInstance(tx store.Tx, r *arm.Resource) error {
+	in := "properties.properties."
+	st, err := p.Instances.InstanceStatus(tx, r.UID)
+	if errors.Is(err, store.ErrNotFound) {
+		st, err = InstanceStatus{State: "Unknown"}, nil
+	}
+	if err != nil {
+		return err
+	}
+	r.Body.Set(in+"state", st.State)
+	if st.Operation != "" {
+		r.Body.Set(in+"lastOperation", map[string]any{
+			"operationName": st.Operation, "operationTime": arm.Timestamp(st.OperationTime),
+			"operationStatus": st.OperationStatus, "operationTrigger": st.OperationTrigger,
+		})
+	}
+	apps, problems := []any{}, []any{}
+	for _, a := range st.Applications {
+		apps = append(apps, map[string]any{"displayName": a.Name, "endpointUri": a.URI})
+	}
+	for _, e := range st.Errors {
+		problems = append(problems, map[string]any{"error": map[string]any{"code": e.Code, "message": e.Message}})
+	}
+	r.Body.Set(in+"applications", apps)
+	r.Body.Set(in+"errors", problems)
 	return nil
 }
 
 const loopback = "127.0.0.1"
 
-func lastOperation(name string, at time.Time) map[string]any {
-	return map[string]any{
-		"operationName": name, "operationTime": arm.Timestamp(at), "operationStatus": "Succeeded", "operationTrigger": "User",
-	}
-}
-
-type instanceState string
-
-const (
-	stateRunning instanceState = "Running"
-	stateStopped instanceState = "Stopped"
-)
-
-type instanceOp string
-
-const (
-	opStart   instanceOp = "Start"
-	opStop    instanceOp = "Stop"
-	opRestart instanceOp = "Restart"
-)
-
-// nextState is the only place that says how an instance's state changes.
-//
-//	          stop
-//	Running ───────▶ Stopped      restart, start: Running stays Running
-//	   ▲                │         stop: Stopped stays Stopped
-//	   └────start───────┘         restart of Stopped is refused
-func nextState(s instanceState, op instanceOp) (instanceState, error) {
-	switch {
-	case op == opStop:
-		return stateStopped, nil
-	case op == opStart, op == opRestart && s == stateRunning:
-		return stateRunning, nil
-	}
-	return s, fmt.Errorf("an instance that is %s cannot %s", s, strings.ToLower(string(op)))
-}
-
-// instanceAction is POST …/start, …/stop or …/restart.
-func (p *provider) instanceAction(name string, op instanceOp) arm.Action {
+// instanceAction is POST …/start, …/stop or …/restart. It answers once the
+// instance has arrived, or is clearly taking its time.
+func (p *provider) instanceAction(name, op string) arm.Action {
 	return arm.Action{
 		Name: name, Permission: ComputeType + "/" + name + "/action",
 		Handle: func(ctx context.Context, req *arm.Request) (*arm.Response, error) {
 			var resp *arm.Response
+			var uid string
 			err := p.kernel.Store().Update(ctx, func(tx store.Tx) error {
-				err := p.kernel.Resources().Update(tx, req.ID.Key(), func(r *arm.Resource) error {
-					if kindOf(r) != typeInstance {
-						return invalid("", "Compute '%s' is of type %s: only a compute instance can %s.", r.Name(), kindOf(r), name)
-					}
-					state, err := nextState(instanceState(r.Body.String("properties.properties.state")), op)
-					if err != nil {
-						return invalid("", "Compute instance '%s': %s.", r.Name(), err)
-					}
-					r.Body.Set("properties.properties.state", string(state))
-					r.Body.Set("properties.properties.lastOperation", lastOperation(string(op), req.Now))
-					return nil
-				})
+				r, err := p.instance(ctx, tx, req, name)
 				if err != nil {
+					return err
+				}
+				uid = r.UID
+				if err := p.Instances.InstanceAction(tx, uid, op); err != nil {
 					return err
 				}
 				resp, err = req.Kernel.Accepted(tx, req)
 				return err
 			})
+			if err == nil {
+				p.Instances.AwaitInstance(ctx, uid)
+			}
 			return resp, err
 		},
 	}
+}
+
+// instance loads the compute of a request, which must be an instance.
+func (p *provider) instance(ctx context.Context, tx store.Tx, req *arm.Request, name string) (*arm.Resource, error) {
+	r, err := p.kernel.Load(ctx, tx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	if kindOf(r) != typeInstance {
+		return nil, invalid("", "Compute '%s' is of type %s: only a compute instance can %s.", r.Name(), kindOf(r), name)
+	}
+	return r, nil
+}
+
+// updateIdleShutdown is POST …/updateIdleShutdownSetting. A setting of null, or
+// none, turns the shutdown off.
+func (p *provider) updateIdleShutdown(ctx context.Context, req *arm.Request) (*arm.Response, error) {
+	v := req.Body.Get("idleTimeBeforeShutdown")
+	if _, err := idleTime(v); err != nil {
+		return nil, err
+	}
+	err := p.kernel.Store().Update(ctx, func(tx store.Tx) error {
+		if _, err := p.instance(ctx, tx, req, "be shut down when idle"); err != nil {
+			return err
+		}
+		return p.kernel.Resources().Update(tx, req.ID.Key(), func(r *arm.Resource) error {
+			if v == nil {
+				r.Body.Delete("properties.properties.idleTimeBeforeShutdown")
+			} else {
+				r.Body.Set("properties.properties.idleTimeBeforeShutdown", v)
+			}
+			spec, err := p.instanceOf(r)
+			if err != nil {
+				return err
+			}
+			return p.Instances.PutInstance(tx, spec)
+		})
+	})
+	return &arm.Response{Status: http.StatusOK}, err
 }

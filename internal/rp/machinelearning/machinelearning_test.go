@@ -27,10 +27,42 @@ type engine struct {
 	nodes            []machinelearning.Node
 	status           machinelearning.PoolStatus
 	created, deleted []string
+	instances        map[string]machinelearning.Instance
+	asked            []string
+	machine          machinelearning.InstanceStatus
+	awaited          int
 }
 
-func (e *engine) DeleteAccount(context.Context, string) error { return nil }
-func (e *engine) DeleteVault(store.Tx, string) error          { return nil }
+func (e *engine) PutInstance(_ store.Tx, in machinelearning.Instance) error {
+	e.instances[in.UID] = in
+	return nil
+}
+func (e *engine) InstanceAction(_ store.Tx, uid, action string) error {
+	if e.instances[uid].UID == "" {
+		return store.ErrNotFound
+	}
+	if action == "Restart" && e.machine.State == "Stopped" {
+		return arm.BadRequest("BadRequest", "a stopped instance cannot restart")
+	}
+	e.asked = append(e.asked, action)
+	e.machine.State = map[string]string{"Start": "Running", "Stop": "Stopped", "Restart": "Running"}[action]
+	return nil
+}
+func (e *engine) DeleteInstance(_ store.Tx, uid string) error {
+	delete(e.instances, uid)
+	return nil
+}
+func (e *engine) InstanceStatus(_ store.Tx, uid string) (machinelearning.InstanceStatus, error) {
+	if e.instances[uid].UID == "" {
+		return machinelearning.InstanceStatus{}, store.ErrNotFound
+	}
+	return e.machine, nil
+}
+func (e *engine) AwaitInstance(context.Context, string) { e.awaited++ }
+
+func (e *engine) DeleteAccount(context.Context, store.Tx, string) error { return nil }
+func (e *engine) Reclaim()                                              {}
+func (e *engine) DeleteVault(store.Tx, string) error                    { return nil }
 func (e *engine) PutPool(_ store.Tx, p machinelearning.Pool) error {
 	e.pools[p.ID] = p
 	return nil
@@ -71,7 +103,7 @@ func newEnv(t *testing.T, hold bool) (*rptest.Env, *engine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eng := &engine{pools: map[string]machinelearning.Pool{}}
+	eng := &engine{pools: map[string]machinelearning.Pool{}, instances: map[string]machinelearning.Instance{}}
 	var e *rptest.Env
 	e = rptest.New(t, rptest.Options{}, resources.Provider(),
 		storage.Provider(storage.Deps{Containers: eng}), keyvault.Provider(keyvault.Deps{Contents: eng}),
@@ -79,7 +111,7 @@ func newEnv(t *testing.T, hold bool) (*rptest.Env, *engine) {
 		network.Provider(network.Deps{Users: func(tx store.Tx, id string) ([]string, error) {
 			return machinelearning.InSubnet(tx, e.Kernel.Resources(), id)
 		}}),
-		machinelearning.Provider(machinelearning.Deps{Catalog: cat, Pools: eng, Lifecycle: eng, HoldNames: hold}),
+		machinelearning.Provider(machinelearning.Deps{Catalog: cat, Pools: eng, Instances: eng, Lifecycle: eng, HoldNames: hold}),
 	)
 	e.NewGroup()
 	e.Want(200, "PUT", account, `{"kind":"StorageV2","location":"eastus","sku":{"name":"Standard_LRS"},"properties":{"isHnsEnabled":true}}`)
@@ -272,23 +304,41 @@ func TestClusterInSubnet(t *testing.T) {
 }
 
 func TestInstance(t *testing.T) {
-	e, _ := newEnv(t, false)
+	e, eng := newEnv(t, false)
 	path := ws + "/computes/ci-dev-user01"
+	const user = "11111111-2222-3333-4444-555555555555"
 	instance := func(more string) string {
-		return `{"location":"eastus","properties":{"computeType":"ComputeInstance","properties":{"vmSize":"Standard_DS3_v2","personalComputeInstanceSettings":{"assignedUser":{"objectId":"11111111-2222-3333-4444-555555555555","tenantId":"` + rptest.Tenant + `"}}` + more + `}}}`
+		return `{"location":"eastus","properties":{"computeType":"ComputeInstance","properties":{"vmSize":"Standard_DS3_v2","personalComputeInstanceSettings":{"assignedUser":{"objectId":"` + user + `","tenantId":"` + rptest.Tenant + `"}}` + more + `}}}`
 	}
-	r := e.Want(201, "PUT", path, instance(""))
+	eng.machine = machinelearning.InstanceStatus{
+		State: "Running", Operation: "Create", OperationStatus: "Succeeded", OperationTrigger: "User", OperationTime: e.Clock.Now(),
+		Applications: []machinelearning.Application{{Name: "Jupyter", URI: "https://ci-dev-user01.eastus.azureml.net/jupyter"}},
+		Errors:       []machinelearning.InstanceError{{Code: "SshNotAvailable", Message: "no"}},
+	}
+	r := e.Want(201, "PUT", path, instance(`,"idleTimeBeforeShutdown":"PT30M","sshSettings":{"sshPublicAccess":"Enabled"},"schedules":{"computeStartStop":[{"action":"Stop","triggerType":"Cron","cron":{"expression":"0 18 * * *"}}]}`))
 	in := "properties.properties."
 	for field, want := range map[string]any{
-		in + "state": "Running", in + "lastOperation.operationName": "Create", in + "sshSettings.sshPublicAccess": "Disabled",
-		in + "createdBy.userId": rptest.ObjectID(rptest.Owner),
+		in + "state": "Running", in + "lastOperation.operationName": "Create", in + "sshSettings.sshPublicAccess": "Enabled",
+		in + "createdBy.userId": rptest.ObjectID(rptest.Owner), in + "lastOperation.operationTime": "2026-06-01T12:00:00.0000000Z",
 	} {
 		if got := r.Body.Get(field); got != want {
 			t.Errorf("%s = %v, want %v", field, got, want)
 		}
 	}
-	if !r.Body.Has(in+"connectivityEndpoints.publicIpAddress") || !r.Body.Has(in+"connectivityEndpoints.privateIpAddress") || len(r.Body.List(in+"applications")) != 0 {
+	if !r.Body.Has(in+"connectivityEndpoints.publicIpAddress") || !r.Body.Has(in+"connectivityEndpoints.privateIpAddress") {
 		t.Errorf("instance: %s", r.Raw)
+	}
+	for _, want := range []string{`"displayName":"Jupyter"`, `"endpointUri":"https://ci-dev-user01.eastus.azureml.net/jupyter"`, `"code":"SshNotAvailable"`, `"provisioningStatus":"Completed"`} {
+		if !strings.Contains(strings.ReplaceAll(r.Raw, `": `, `":`), want) {
+			t.Errorf("no %s in %s", want, r.Raw)
+		}
+	}
+	var got machinelearning.Instance
+	for _, got = range eng.instances {
+	}
+	if got.UserID != user || got.IdleAfter != 30*time.Minute || len(got.Schedules) != 1 || !got.SSH || got.VCPUs != 4 ||
+		got.WorkspaceID != ws || got.Name != "ci-dev-user01" || got.Location != "eastus" || got.ID != path {
+		t.Errorf("the engine was asked for %+v", got)
 	}
 	e.Clock.Step(time.Hour)
 	for _, tc := range []struct{ op, state string }{{"stop", "Stopped"}, {"stop", "Stopped"}, {"start", "Running"}, {"restart", "Running"}} {
@@ -296,10 +346,12 @@ func TestInstance(t *testing.T) {
 		if st := e.Want(200, "GET", op.Header.Get("Azure-AsyncOperation"), nil); st.Body.String("status") != "Succeeded" {
 			t.Errorf("%s: %s", tc.op, st.Raw)
 		}
-		r := e.Want(200, "GET", path, nil)
-		if r.Body.String(in+"state") != tc.state || r.Body.String(in+"lastOperation.operationTime") != "2026-06-01T13:00:00.0000000Z" {
+		if r := e.Want(200, "GET", path, nil); r.Body.String(in+"state") != tc.state {
 			t.Errorf("after %s: %s", tc.op, r.Raw)
 		}
+	}
+	if strings.Join(eng.asked, " ") != "Stop Stop Start Restart" || eng.awaited != 5 {
+		t.Errorf("asked for %v, awaited %d times", eng.asked, eng.awaited)
 	}
 	e.Want(202, "POST", path+"/stop", nil)
 	e.Refused(400, "BadRequest", "cannot restart", "POST", path+"/restart", nil)
@@ -307,9 +359,26 @@ func TestInstance(t *testing.T) {
 		t.Errorf("an update started it: %s", r.Raw)
 	}
 	e.Refused(400, "BadRequest", "no list of nodes", "POST", path+"/listNodes", nil)
-	e.Refused(501, "NotImplementedByAzimuth", "updateIdleShutdownSetting", "POST", path+"/updateIdleShutdownSetting", `{}`)
-	e.Refused(501, "NotImplementedByAzimuth", "idleTimeBeforeShutdown", "PUT", path+"2", instance(`,"idleTimeBeforeShutdown":"PT30M"`))
-	e.Refused(501, "NotImplementedByAzimuth", "sshPublicAccess", "PUT", path+"2", instance(`,"sshSettings":{"sshPublicAccess":"Enabled"}`))
+	idle := func() time.Duration {
+		for _, in := range eng.instances {
+			return in.IdleAfter
+		}
+		return -1
+	}
+	e.Want(200, "POST", path+"/updateIdleShutdownSetting", `{"idleTimeBeforeShutdown":"PT2H"}`)
+	if r := e.Want(200, "GET", path, nil); r.Body.String(in+"idleTimeBeforeShutdown") != "PT2H" || idle() != 2*time.Hour {
+		t.Errorf("idle time: %s, engine %s", r.Raw, idle())
+	}
+	e.Want(200, "POST", path+"/updateIdleShutdownSetting", `{}`)
+	if r := e.Want(200, "GET", path, nil); r.Body.Has(in+"idleTimeBeforeShutdown") || idle() != 0 {
+		t.Errorf("idle time: %s, engine %s", r.Raw, idle())
+	}
+	for _, bad := range []string{"PT14M", "P4D", "30", "PT1X"} {
+		e.Refused(400, "BadRequest", "idleTimeBeforeShutdown", "POST", path+"/updateIdleShutdownSetting", `{"idleTimeBeforeShutdown":"`+bad+`"}`)
+		e.Refused(400, "BadRequest", "idleTimeBeforeShutdown", "PUT", path+"2", instance(`,"idleTimeBeforeShutdown":"`+bad+`"`))
+	}
+	e.Refused(400, "BadRequest", "Enabled or Disabled", "PUT", path+"2", instance(`,"sshSettings":{"sshPublicAccess":"Maybe"}`))
+	e.Refused(501, "NotImplementedByAzimuth", "setupScripts", "PUT", path+"2", instance(`,"setupScripts":{"scripts":{}}`))
 	e.Refused(400, "BadRequest", "3 to 24", "PUT", path+strings.Repeat("x", 12), instance(""))
 	e.Refused(400, "BadRequest", "region of its workspace", "PUT", path+"x", strings.Replace(instance(""), "eastus", "westus", 1))
 	e.Refused(400, "BadRequest", "GUID", "PUT", path+"x", strings.Replace(instance(""), "11111111-2222", "me", 1))
@@ -320,6 +389,15 @@ func TestInstance(t *testing.T) {
 		t.Errorf("a public address: %s", no.Raw)
 	}
 	e.Want(200, "DELETE", path, nil)
+	if len(eng.instances) != 1 {
+		t.Errorf("left: %v", eng.instances)
+	}
+	own := e.Want(201, "PUT", ws+"/computes/ci-own", strings.Replace(instance(""), `"personalComputeInstanceSettings"`, `"tagged"`, 1))
+	for _, got := range eng.instances {
+		if got.Name == "ci-own" && (got.UserID != rptest.ObjectID(rptest.Owner) || got.PrincipalID != "") {
+			t.Errorf("instance %s is for %+v", own.Raw, got)
+		}
+	}
 }
 
 func TestLocations(t *testing.T) {

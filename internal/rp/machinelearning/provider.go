@@ -82,6 +82,63 @@ type Pools interface {
 	PoolNodes(tx store.Tx, id string) ([]Node, error)
 }
 
+// Instance is what a compute instance asks of the engine that runs it.
+type Instance struct {
+	// UID is the resource's, which is never used again, and ID its ARM ID.
+	UID, ID     string
+	WorkspaceID string
+	// Name and Location make its host name.
+	Name, Location string
+	// VMSize is the size's name; VCPUs, MemoryGiB and GPUs are what it has.
+	VMSize    string
+	VCPUs     int
+	MemoryGiB float64
+	GPUs      int
+	// UserID is the object ID of the person it is for, PrincipalID that of its
+	// managed identity, or "".
+	UserID, PrincipalID string
+	// IdleAfter is how long it runs on without activity; 0 is for ever.
+	IdleAfter time.Duration
+	// Schedules is schedules.computeStartStop as it was put.
+	Schedules []any
+	// SSH tells whether it is to be reached over SSH.
+	SSH bool
+}
+
+// InstanceStatus is how an instance is, in Azure's words.
+type InstanceStatus struct {
+	State string
+	// Operation and what follows are lastOperation.
+	Operation, OperationStatus, OperationTrigger string
+	OperationTime                                time.Time
+	Applications                                 []Application
+	Errors                                       []InstanceError
+}
+
+// Application is a program on an instance that people open.
+type Application struct{ Name, URI string }
+
+// InstanceError is one entry of an instance's errors.
+type InstanceError struct{ Code, Message string }
+
+// Instances is the engine that runs compute instances.
+type Instances interface {
+	// PutInstance makes an instance or changes its settings. A refusal is an
+	// *arm.Error.
+	PutInstance(tx store.Tx, in Instance) error
+	// InstanceAction asks for "Start", "Stop" or "Restart". A refusal is an
+	// *arm.Error.
+	InstanceAction(tx store.Tx, uid, action string) error
+	// DeleteInstance ends an instance. Deleting none is not an error.
+	DeleteInstance(tx store.Tx, uid string) error
+	// InstanceStatus says how an instance is; store.ErrNotFound when there is
+	// none.
+	InstanceStatus(tx store.Tx, uid string) (InstanceStatus, error)
+	// AwaitInstance returns once an instance is no longer on its way to a state,
+	// or when that takes long.
+	AwaitInstance(ctx context.Context, uid string)
+}
+
 // Lifecycle is what stands in workspaces besides computes.
 type Lifecycle interface {
 	// WorkspaceCreated makes what a new workspace has from the start. It is
@@ -95,6 +152,7 @@ type Lifecycle interface {
 type Deps struct {
 	Catalog   *catalog.Catalog
 	Pools     Pools
+	Instances Instances
 	Lifecycle Lifecycle
 	// HoldNames keeps the name of a deleted workspace from being used again for
 	// 14 days unless it is purged, as Azure does.

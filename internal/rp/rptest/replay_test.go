@@ -41,7 +41,8 @@ func (nothing) PutContainer(context.Context, store.Tx, string, storage.Container
 	return errors.New("not here")
 }
 func (nothing) DeleteContainer(context.Context, store.Tx, string, string) error { return nil }
-func (nothing) DeleteAccount(context.Context, string) error                     { return nil }
+func (nothing) Reclaim()                                                        {}
+func (nothing) DeleteAccount(context.Context, store.Tx, string) error           { return nil }
 func (nothing) DeleteVault(store.Tx, string) error                              { return nil }
 func (nothing) PutPool(store.Tx, machinelearning.Pool) error                    { return nil }
 func (nothing) DeletePool(store.Tx, string) error                               { return nil }
@@ -49,8 +50,15 @@ func (nothing) PoolStatus(store.Tx, string) (machinelearning.PoolStatus, error) 
 	return machinelearning.PoolStatus{}, store.ErrNotFound
 }
 func (nothing) PoolNodes(store.Tx, string) ([]machinelearning.Node, error) { return nil, nil }
-func (nothing) WorkspaceCreated(context.Context, *arm.Put) error           { return nil }
-func (nothing) WorkspaceDeleted(context.Context, *arm.Delete) error        { return nil }
+func (nothing) PutInstance(store.Tx, machinelearning.Instance) error       { return nil }
+func (nothing) InstanceAction(store.Tx, string, string) error              { return nil }
+func (nothing) DeleteInstance(store.Tx, string) error                      { return nil }
+func (nothing) InstanceStatus(store.Tx, string) (machinelearning.InstanceStatus, error) {
+	return machinelearning.InstanceStatus{}, store.ErrNotFound
+}
+func (nothing) AwaitInstance(context.Context, string)               {}
+func (nothing) WorkspaceCreated(context.Context, *arm.Put) error    { return nil }
+func (nothing) WorkspaceDeleted(context.Context, *arm.Delete) error { return nil }
 
 func newAll(t *testing.T) *rptest.Env {
 	cat, err := catalog.Load()
@@ -68,7 +76,7 @@ func newAll(t *testing.T) *rptest.Env {
 		network.Provider(network.Deps{Users: func(tx store.Tx, id string) ([]string, error) {
 			return machinelearning.InSubnet(tx, e.Kernel.Resources(), id)
 		}}),
-		machinelearning.Provider(machinelearning.Deps{Catalog: cat, Pools: nothing{}, Lifecycle: nothing{}, HoldNames: true}),
+		machinelearning.Provider(machinelearning.Deps{Catalog: cat, Pools: nothing{}, Instances: nothing{}, Lifecycle: nothing{}, HoldNames: true}),
 	)
 	return e
 }
