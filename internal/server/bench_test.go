@@ -2,40 +2,21 @@ package server
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"github.com/azimuth-ml/azimuth/internal/home"
 )
 
 // bench opens a server and returns a function that makes one request as the
 // owner, past the gateway.
 func bench(b *testing.B) (s *Server, do func(method, path, body string) error) {
-	d := home.Dir(filepath.Join(b.TempDir(), "home"))
-	if err := d.Make(); err != nil {
-		b.Fatal(err)
-	}
-	s, err := Open(b.Context(), Config{Home: d, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Version: "bench"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	token, err := s.dir.Token(b.Context(), s.owner.ObjectID, audienceManagement)
-	if err != nil {
-		b.Fatal(err)
-	}
+	s = open(b)
+	token := s.token(b, s.owner.ObjectID, audienceManagement)
 	return s, func(method, path, body string) error {
 		r := httptest.NewRequest(method, "https://management.azure.com/subscriptions/"+s.kernel.Subscription()+path, strings.NewReader(body))
-		r.Header.Set("Authorization", "Bearer "+token.AccessToken)
+		r.Header.Set("Authorization", "Bearer "+token)
 		w := httptest.NewRecorder()
 		s.kernel.ServeHTTP(w, r)
 		if w.Code >= 300 {

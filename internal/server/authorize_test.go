@@ -1,0 +1,256 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/home"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// open opens a server of its own home.
+func open(tb testing.TB) *Server {
+	tb.Helper()
+	d := home.Dir(filepath.Join(tb.TempDir(), "home"))
+	if err := d.Make(); err != nil {
+		tb.Fatal(err)
+	}
+	s, err := Open(tb.Context(), Config{Home: d, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Version: "test"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+// token is one of a principal for an audience.
+func (s *Server) token(tb testing.TB, objectID, audience string) string {
+	tb.Helper()
+	t, err := s.dir.Token(tb.Context(), objectID, audience)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return t.AccessToken
+}
+
+// stranger is a principal that holds no role.
+func (s *Server) stranger(tb testing.TB) string {
+	tb.Helper()
+	var id entra.ManagedIdentity
+	if err := s.store.Update(tb.Context(), func(tx store.Tx) (err error) {
+		id, err = s.dir.CreateManagedIdentity(tx, "/stranger", "stranger")
+		return err
+	}); err != nil {
+		tb.Fatal(err)
+	}
+	return id.PrincipalID
+}
+
+// route is one thing that Azure Resource Manager can be asked.
+type route struct{ method, path string }
+
+// routesOf are the routes that the descriptors give.
+func routesOf(s *Server) (all []route) {
+	sub := "/subscriptions/" + s.kernel.Subscription()
+	group := sub + "/resourceGroups/rg-one"
+	add := func(method, path string) { all = append(all, route{method, path}) }
+	for _, p := range s.providers() {
+		for _, t := range p.Types {
+			parts := strings.Split(t.Type, "/")
+			base := map[arm.Scope]string{arm.InResourceGroup: group, arm.InSubscription: sub, arm.InTenant: "", arm.OnAnything: group}[topOf(s, t).Scope]
+			collection := base + "/providers/" + parts[0]
+			for i, part := range parts[1:] {
+				collection += "/" + part
+				if i < len(parts)-2 {
+					collection += "/parent"
+				}
+			}
+			if t.Type == arm.TypeResourceGroup {
+				collection = sub + "/resourceGroups"
+			}
+			one := collection + "/one"
+			if t.Scope == arm.OnAnything && len(parts) == 2 {
+				one = collection + "/11111111-2222-4333-8444-555555555555"
+			}
+			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+				add(method, one)
+			}
+			add(http.MethodGet, collection)
+			for _, a := range t.Actions {
+				method := a.Method
+				if method == "" {
+					method = http.MethodPost
+				}
+				add(method, one+"/"+a.Name)
+			}
+		}
+		for _, a := range p.Actions {
+			method := a.Method
+			if method == "" {
+				method = http.MethodPost
+			}
+			add(method, sub+"/providers/"+p.Namespace+"/"+strings.ReplaceAll(a.Name, "{}", "westeurope"))
+		}
+	}
+	for _, path := range []string{
+		"", "/locations", "/resources", "/providers", "/resourceGroups/rg-one/resources", "/resourceGroups",
+	} {
+		add(http.MethodGet, sub+path)
+	}
+	return all
+}
+
+func topOf(s *Server, t *arm.ResourceType) *arm.ResourceType {
+	parts := strings.SplitN(t.Type, "/", 3)
+	for _, p := range s.providers() {
+		for _, top := range p.Types {
+			if len(parts) > 2 && top.Type == parts[0]+"/"+parts[1] {
+				return top
+			}
+		}
+	}
+	return t
+}
+
+// ask makes one request of a handler.
+func ask(h http.Handler, method, target, token string) *httptest.ResponseRecorder {
+	body := ""
+	if method == http.MethodPut || method == http.MethodPatch || method == http.MethodPost {
+		body = `{"location":"westeurope","properties":{}}`
+	}
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func code(w *httptest.ResponseRecorder) string {
+	var body struct{ Error struct{ Code string } }
+	if json.Unmarshal(w.Body.Bytes(), &body) != nil {
+		return ""
+	}
+	return body.Error.Code
+}
+
+// TestEveryRouteIsGuarded asks everything that the descriptors offer without a
+// token, with tokens that do not count, and as a principal without roles.
+func TestEveryRouteIsGuarded(t *testing.T) {
+	s := open(t)
+	all := routesOf(s)
+	if len(all) < 200 {
+		t.Fatalf("only %d routes", len(all))
+	}
+	stranger := s.stranger(t)
+	mine := s.token(t, stranger, audienceManagement)
+	foreign := s.token(t, stranger, audienceStorage)
+	for _, r := range all {
+		target := arm.Host + r.path + "?api-version=2024-04-01"
+		target = "https://" + target
+		for what, tc := range map[string]struct{ token, code string }{
+			"no token":         {"", "AuthenticationFailed"},
+			"garbage":          {"garbage", "InvalidAuthenticationToken"},
+			"a forged token":   {mine[:len(mine)-8] + "AAAAAAAA", "InvalidAuthenticationToken"},
+			"another audience": {foreign, "InvalidAuthenticationTokenAudience"},
+		} {
+			w := ask(s.kernel, r.method, target, tc.token)
+			if w.Code != http.StatusUnauthorized || r.method != http.MethodHead && code(w) != tc.code {
+				t.Errorf("%s %s with %s: %d %s", r.method, r.path, what, w.Code, w.Body)
+			}
+		}
+		w := ask(s.kernel, r.method, target, mine)
+		refused := w.Code == http.StatusForbidden && (r.method == http.MethodHead || code(w) == "AuthorizationFailed")
+		// operations are for whoever began them, and not there for others
+		hidden := w.Code == http.StatusNotFound && (strings.Contains(r.path, "/operationStatuses/") || strings.Contains(strings.ToLower(r.path), "operationresults/"))
+		if !refused && !hidden {
+			t.Errorf("%s %s without a role: %d %s", r.method, r.path, w.Code, w.Body)
+		}
+	}
+	// time passes, and so do tokens
+	s.clock.Advance(25 * time.Hour)
+	for _, r := range all[:5] {
+		w := ask(s.kernel, r.method, "https://"+arm.Host+r.path+"?api-version=2024-04-01", mine)
+		if w.Code != http.StatusUnauthorized || r.method != http.MethodHead && code(w) != "ExpiredAuthenticationToken" {
+			t.Errorf("%s %s with an expired token: %d %s", r.method, r.path, w.Code, w.Body)
+		}
+	}
+}
+
+// TestEveryHostIsGuarded does the same at the other hosts: nothing but signing in
+// works without a token, and a stranger is refused.
+func TestEveryHostIsGuarded(t *testing.T) {
+	s := open(t)
+	do := func(method, path, body string) {
+		t.Helper()
+		r := httptest.NewRequest(method, "https://management.azure.com/subscriptions/"+s.kernel.Subscription()+path, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+s.token(t, s.owner.ObjectID, audienceManagement))
+		w := httptest.NewRecorder()
+		s.kernel.ServeHTTP(w, r)
+		if w.Code >= 300 {
+			t.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
+		}
+	}
+	do("PUT", "/resourceGroups/rg-one?api-version=2021-04-01", `{"location":"westeurope"}`)
+	do("PUT", "/resourceGroups/rg-one/providers/Microsoft.Storage/storageAccounts/stone001?api-version=2023-05-01",
+		`{"location":"westeurope","kind":"StorageV2","sku":{"name":"Standard_LRS"},"properties":{}}`)
+	do("PUT", "/resourceGroups/rg-one/providers/Microsoft.KeyVault/vaults/kv-one?api-version=2023-02-01", fmt.Sprintf(
+		`{"location":"westeurope","properties":{"tenantId":"%s","enableRbacAuthorization":true,"sku":{"family":"A","name":"standard"},"accessPolicies":[]}}`, s.dir.TenantID()))
+	stranger := s.stranger(t)
+	handler := func(host string) http.Handler {
+		for _, r := range s.routes() {
+			if suffix, wild := strings.CutPrefix(r.Pattern, "*"); wild && strings.HasSuffix(host, suffix) || r.Pattern == host {
+				return r.Handler
+			}
+		}
+		t.Fatalf("nothing serves %s", host)
+		return nil
+	}
+	for _, tc := range []struct {
+		method, host, path, audience string
+		without, stranger            []int
+	}{
+		{"GET", "stone001.blob.core.windows.net", "/?comp=list", audienceStorage, []int{401, 403, 409}, []int{403}},
+		{"GET", "stone001.blob.core.windows.net", "/box?restype=container&comp=list", audienceStorage, []int{401, 403, 404, 409}, []int{403}},
+		{"PUT", "stone001.blob.core.windows.net", "/box?restype=container", audienceStorage, []int{401, 403, 404, 409}, []int{403}},
+		{"PUT", "stone001.blob.core.windows.net", "/box/blob", audienceStorage, []int{401, 403, 404, 409}, []int{403}},
+		{"DELETE", "stone001.blob.core.windows.net", "/box/blob", audienceStorage, []int{401, 403, 404, 409}, []int{403}},
+		{"GET", "kv-one.vault.azure.net", "/certificates/contacts?api-version=7.4", audienceVault, []int{401}, []int{403}},
+		{"PUT", "kv-one.vault.azure.net", "/certificates/contacts?api-version=7.4", audienceVault, []int{401}, []int{403}},
+		{"GET", AdminHost, "/v1/status", audienceManagement, []int{401}, []int{403}},
+		{"GET", AdminHost, "/v1/clock", audienceManagement, []int{401}, []int{403}},
+		{"GET", AdminHost, "/v1/findings", audienceManagement, []int{401}, []int{403}},
+		{"POST", AdminHost, "/v1/clock/advance", audienceManagement, []int{401}, []int{403}},
+		{"POST", AdminHost, "/v1/check", audienceManagement, []int{401}, []int{403}},
+		{"GET", entra.GraphHost, "/v1.0/servicePrincipals", "https://graph.microsoft.com", []int{401}, nil}, // the directory may be read
+		{"GET", "westeurope.api.azureml.ms", "/history/v1.0" + "/subscriptions/" + s.kernel.Subscription() +
+			"/resourceGroups/rg-one/providers/Microsoft.MachineLearningServices/workspaces/mlw/runs/x/details", audienceML, []int{401}, []int{403, 404}},
+		{"POST", "westeurope.api.azureml.ms", "/mlflow/v1.0" + "/subscriptions/" + s.kernel.Subscription() +
+			"/resourceGroups/rg-one/providers/Microsoft.MachineLearningServices/workspaces/mlw/api/2.0/mlflow/runs/create", audienceML, []int{401}, []int{403, 404}},
+	} {
+		h := handler(tc.host)
+		for what, token := range map[string]string{"no token": "", "garbage": "garbage"} {
+			if w := ask(h, tc.method, "https://"+tc.host+tc.path, token); !slices.Contains(tc.without, w.Code) {
+				t.Errorf("%s %s%s with %s: %d %s", tc.method, tc.host, tc.path, what, w.Code, w.Body)
+			}
+		}
+		if w := ask(h, tc.method, "https://"+tc.host+tc.path, s.token(t, stranger, tc.audience)); tc.stranger != nil && !slices.Contains(tc.stranger, w.Code) {
+			t.Errorf("%s %s%s without a role: %d %s", tc.method, tc.host, tc.path, w.Code, w.Body)
+		}
+	}
+}
