@@ -213,6 +213,9 @@ func (t *turn) end(it *itemRecord) error {
 			delete(t.facts.launched, it.ID)
 		}
 	})
+	if it.Stop != nil && it.Stop.Cause == StopPreempted && t.endedByItself(it) {
+		it.Stop = nil
+	}
 	if it.Stop != nil && it.Stop.Cause == StopPreempted {
 		if p := t.world.pools[it.PoolID]; p == nil || !p.Preemption.Fail {
 			it.Preemptions++
@@ -223,6 +226,20 @@ func (t *turn) end(it *itemRecord) error {
 	it.EndedAt = t.now
 	t.info("item ended", logItem, it.ID, logAttempt, it.Attempt, logResult, it.Outcome.Result, logReason, it.Outcome.Reason)
 	return t.moveItem(it, ItemEventEnd)
+}
+
+// endedByItself says that an item which was to be stopped had come to its end
+// before any of its tasks heard of that.
+func (t *turn) endedByItself(it *itemRecord) bool {
+	if it.Phase != PhaseRunning {
+		return false
+	}
+	for i := range it.TaskCount {
+		if r := t.taskEnd(it, i); r == nil || r.Stopped || r.Lost || r.Signal != "" {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *turn) outcome(it *itemRecord) *Outcome {

@@ -85,6 +85,26 @@ func TestPreemptionThatFailsItems(t *testing.T) {
 	}
 }
 
+// TestPreemptedTooLate is about an item that ends while its node is being warned.
+func TestPreemptedTooLate(t *testing.T) {
+	for _, code := range []int{0, 3} {
+		r := newRig(t)
+		stop := r.run()
+		r.putLowPriority(1, Preemption{})
+		r.submit(Item{ID: "/jobs/a"})
+		r.untilPhase("/jobs/a", PhaseRunning)
+		stop()
+		r.preempt(1)
+		r.runner.endTask("/jobs/a", 0, TaskResult{ExitCode: code})
+		r.Manager = NewManager(Config{Store: r.db, Clock: r.clock, Runner: r.runner, Workload: r.workload})
+		r.run()
+		s := r.untilPhase("/jobs/a", PhaseDone)
+		if s.Preemptions != 0 || s.Outcome.Cause != "" || (s.Outcome.Result == Completed) != (code == 0) {
+			t.Errorf("code %d: %+v", code, s.Outcome)
+		}
+	}
+}
+
 func TestCancelWhileSaving(t *testing.T) {
 	r := newRig(t)
 	failed := make(chan struct{}, 1)

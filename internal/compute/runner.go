@@ -147,6 +147,9 @@ type TaskResult struct {
 	Started, Finished time.Time
 	// TimedOut says that TaskSpec.Timeout struck.
 	TimedOut bool `json:",omitempty"`
+	// Stopped says that the command was asked to end, by StopTask or for its
+	// timeout, before it did.
+	Stopped bool `json:",omitempty"`
 	// Lost says that nobody saw the command's end: its supervisor was killed or
 	// the machine went down. What was left of the command has been killed.
 	Lost bool `json:",omitempty"`

@@ -111,6 +111,7 @@ func (s *supervisor) inherit() error {
 func (s *supervisor) supervise(ctx context.Context) {
 	s.result.ExitCode = -1
 	if _, stop := s.stopRequest(); stop {
+		s.result.Stopped = true
 		s.result.ExitCode, s.result.Signal = 128+int(syscall.SIGTERM), unix.SignalName(syscall.SIGTERM)
 		return
 	}
@@ -132,6 +133,10 @@ func (s *supervisor) supervise(ctx context.Context) {
 		timeout = time.After(s.spec.Timeout)
 	}
 	end := func(grace time.Duration) {
+		if len(s.exited) > 0 {
+			return // by itself
+		}
+		s.result.Stopped = true
 		if kill == nil {
 			_ = unix.Kill(-pid, unix.SIGTERM)
 			kill = time.After(grace)
@@ -152,8 +157,8 @@ func (s *supervisor) supervise(ctx context.Context) {
 			end(s.spec.Grace)
 			ctx = context.Background()
 		case <-timeout:
-			s.result.TimedOut = true
 			end(s.spec.Grace)
+			s.result.TimedOut = s.result.Stopped
 		case <-kill:
 			_ = unix.Kill(-pid, unix.SIGKILL)
 			killDescendants()
