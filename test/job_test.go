@@ -1,7 +1,6 @@
 package test
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -297,53 +296,4 @@ resource "azurerm_role_assignment" "it" {
 		e.fails(1, "cannot be written to", "serve", "--home", "/proc/azimuth")
 	}
 	e.fails(1, "loopback only", "serve", "--home", filepath.Join(t.TempDir(), "h"), "--listen", "0.0.0.0:4443")
-}
-
-// az runs the Azure CLI against the cloud and decodes what it prints.
-func (e *env) az(out any, args ...string) {
-	e.t.Helper()
-	text := e.run(append([]string{"exec", "--", "az"}, append(args, "-o", "json")...)...)
-	if out == nil {
-		return
-	}
-	if err := json.Unmarshal([]byte(text), out); err != nil {
-		e.t.Fatalf("az %s: %v in %s", strings.Join(args, " "), err, text)
-	}
-}
-
-// TestAzureCLI drives az, signed in by exec.
-func TestAzureCLI(t *testing.T) {
-	need(t, "az")
-	e, _ := smallEnv(t)
-	e.run("ml", "job", "create", "-f", jobFile(t, "mkdir -p outputs && echo x > outputs/x.txt", "name: for-az\n", nil), "--stream")
-	var account struct{ ID, TenantID string }
-	e.az(&account, "account", "show")
-	if account.ID == "" {
-		t.Error("az account show has no subscription")
-	}
-	type named struct{ Name, Type, RoleDefinitionName string }
-	names := func(args ...string) string {
-		var all []named
-		e.az(&all, args...)
-		var out []string
-		for _, n := range all {
-			out = append(out, n.Name+n.RoleDefinitionName)
-		}
-		return strings.Join(out, " ")
-	}
-	if got := names("group", "list"); got != "rg-small" {
-		t.Errorf("groups: %s", got)
-	}
-	if got := names("resource", "list", "-g", "rg-small"); !strings.Contains(got, "mlw-small") || !strings.Contains(got, "stsmall001") {
-		t.Errorf("resources: %s", got)
-	}
-	if got := names("storage", "container", "list", "--account-name", "stsmall001", "--auth-mode", "login"); !strings.Contains(got, "data") {
-		t.Errorf("containers: %s", got)
-	}
-	if got := names("storage", "blob", "list", "--account-name", "stsmall001", "-c", "azureml", "--auth-mode", "login"); !strings.Contains(got, "ExperimentRun/dcid.for-az/outputs/x.txt") {
-		t.Errorf("blobs: %s", got)
-	}
-	if got := names("role", "assignment", "list", "--all"); !strings.Contains(got, "Owner") || !strings.Contains(got, "Storage Blob Data Reader") {
-		t.Errorf("role assignments: %s", got)
-	}
 }
