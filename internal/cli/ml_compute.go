@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) mlComputeCommand(f *mlFlags) *cobra.Command {
-	cmd := &cobra.Command{Use: "compute", Short: "List and show compute clusters and instances, and their nodes"}
+	cmd := &cobra.Command{Use: "compute", Short: "Work with compute clusters and instances"}
 	var typ string
 	list := &cobra.Command{
 		Use: "list", Short: "List computes", Args: noArgs,
@@ -71,6 +71,8 @@ func (a *app) mlComputeCommand(f *mlFlags) *cobra.Command {
 		c.MarkFlagRequired("name")
 	}
 	cmd.AddCommand(list, show, nodes)
+	cmd.AddCommand(a.computeChanges(f)...)
+	cmd.AddCommand(a.computeActions(f)...)
 	return cmd
 }
 
