@@ -24,7 +24,15 @@ func WithPath(sas, blob string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("shared access URL: %w", err)
 	}
-	return u.JoinPath(strings.Split(blob, "/")...).String(), nil
+	// not JoinPath, which takes "%41" for "A" and resolves ".."
+	raw := strings.TrimSuffix(u.EscapedPath(), "/")
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	for segment := range strings.SplitSeq(blob, "/") {
+		u.Path += "/" + segment
+		raw += "/" + url.PathEscape(segment)
+	}
+	u.RawPath = raw
+	return u.String(), nil
 }
 
 // PutBlob uploads size bytes as a block blob to a shared access URL.
