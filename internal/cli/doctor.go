@@ -23,8 +23,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check this machine, the home and everything stored in it",
 		Long: `Check this machine, the home and everything stored in it: the disk, the programs
-that jobs and stacks need, the server, and every stored blob against its checksum. Exits
-with 1 when something is wrong.`,
+that jobs and stacks need, the server, and every stored blob against its
+checksum. Exits with 1 when something is wrong.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := a.home()

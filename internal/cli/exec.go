@@ -14,10 +14,11 @@ import (
 
 func (a *app) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "exec -- COMMAND [ARGS…]",
-		Short:   "Run any Azure client against this cloud",
-		Long:    "Run a command, and all it starts, against this cloud. Its exit code is kept.",
-		Example: "  azimuth exec -- az group list\n  azimuth exec -- terraform plan",
+		Use:                   "exec -- COMMAND [ARGS…]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Run any Azure client against this cloud",
+		Long:                  "Run a command, and all it starts, against this cloud. Its exit code is kept.",
+		Example:               "  azimuth exec -- az group list\n  azimuth exec -- terraform plan",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("say which command to run: azimuth exec -- COMMAND")

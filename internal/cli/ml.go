@@ -72,7 +72,14 @@ func (s *session) workspace(ctx context.Context, f *mlFlags) (arm.Doc, error) {
 		}
 		return nil, usagef("there are %d workspaces; choose one: %s", len(all), strings.Join(names, ", "))
 	case f.workspace != "" || f.group != "":
-		return nil, hint(fmt.Errorf("there is no workspace %q in resource group %q", f.workspace, f.group), "See what there is: azimuth ml workspace list")
+		missing := "there is no workspace"
+		if f.workspace != "" {
+			missing += fmt.Sprintf(" %q", f.workspace)
+		}
+		if f.group != "" {
+			missing += fmt.Sprintf(" in resource group %q", f.group)
+		}
+		return nil, hint(errors.New(missing), "See what there is: azimuth ml workspace list")
 	}
 	return nil, hint(errors.New("there is no workspace"), "Make one: azimuth up DIR")
 }

@@ -233,6 +233,9 @@ job declares, under named-outputs/.`,
 					return fmt.Errorf("job %s (%s) has nothing to download yet", j.String("name"), j.String("properties.status"))
 				}
 				fmt.Fprintf(a.stdout, "downloaded %s to %s\n", plural(d.files, "file", "files"), d.where())
+				if d.skipped > 0 {
+					return fmt.Errorf("%s could not be downloaded", plural(d.skipped, "file", "files"))
+				}
 				return nil
 			})
 		},
@@ -249,7 +252,7 @@ type download struct {
 	session         *session
 	workspace, root string
 	now             time.Time
-	files           int
+	files, skipped  int
 	dirs            []string
 }
 
@@ -263,38 +266,59 @@ func (d *download) folder(ctx context.Context, datastore, prefix, into string) e
 		return err
 	}
 	dir := filepath.Join(d.root, into)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("download: %w", err)
+	}
+	root, err := os.OpenRoot(dir) // nothing is written outside it, whatever names and links say
+	if err != nil {
+		return fmt.Errorf("download: %w", err)
+	}
+	defer root.Close()
 	d.dirs = append(d.dirs, dir)
 	for b, err := range c.ListBlobs(ctx, sas, prefix) {
 		if err != nil {
 			return err
 		}
-		rel := strings.TrimPrefix(b.Name, prefix)
-		if rel == "" || !filepath.IsLocal(rel) {
-			continue // the name of a single file, or one that points out of the folder
+		rel := filepath.FromSlash(strings.TrimPrefix(b.Name, prefix))
+		if rel == "" {
+			continue // the name of a single file
+		}
+		if !filepath.IsLocal(rel) {
+			d.skip(b.Name, errors.New("its name points out of the directory"))
+			continue
+		}
+		f, err := createIn(root, rel)
+		if err != nil {
+			d.skip(b.Name, err)
+			continue
 		}
 		target, err := client.WithPath(sas, b.Name)
-		if err != nil {
-			return err
+		if err == nil {
+			var n int64
+			if n, err = c.ReadBlob(ctx, target, 0, f); err == nil && n < b.Size {
+				err = fmt.Errorf("got %d of %d bytes", n, b.Size)
+			}
 		}
-		if err := downloadFile(ctx, c, target, filepath.Join(dir, filepath.FromSlash(rel))); err != nil {
-			return err
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("download %s: %w", b.Name, err)
 		}
 		d.files++
 	}
 	return nil
 }
 
-func downloadFile(ctx context.Context, c *client.Client, target, path string) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return fmt.Errorf("download: %w", err)
+// skip says that a blob cannot be a file here. The others are downloaded all the
+// same.
+func (d *download) skip(name string, why error) {
+	d.skipped++
+	fmt.Fprintf(d.app.stderr, "%s skipped %q: %s\n", d.app.style(d.app.stderr).yellow("warning:"), name, why)
+}
+
+func createIn(root *os.Root, path string) (*os.File, error) {
+	if err := root.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return nil, err
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("download: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	_, err = c.ReadBlob(ctx, target, 0, f)
-	return err
+	return root.Create(path)
 }
 
 // outputs downloads the declared outputs, or the one that is named.

@@ -144,7 +144,33 @@ Start with:  azimuth up examples/workspace`,
 		a.envCommand(), a.execCommand(), a.statusCommand(), a.stopCommand(), a.resetCommand(),
 		a.doctorCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.mlCommand(),
 	)
+	for _, cmd := range root.Commands() {
+		onlyCommands(cmd)
+	}
 	return root
+}
+
+// onlyCommands has commands that only hold others refuse what is none of them:
+// cobra by itself prints their help and succeeds.
+func onlyCommands(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		onlyCommands(c)
+	}
+	if cmd.Runnable() || !cmd.HasSubCommands() {
+		return
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			err = hint(err, "Did you mean %s?", strings.Join(near, " or "))
+		}
+		return &usageError{err}
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.DisableFlagsInUseLine = true
 }
 
 func (a *app) home() (home.Dir, error) { return home.Find(a.homeFlag) }

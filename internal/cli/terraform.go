@@ -8,8 +8,9 @@ import (
 
 func (a *app) terraformCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "terraform [--dir DIR] [--provider builtin|registry] COMMAND [ARGS…]",
-		Short: "Run terraform (plan, output, state, import, console, test …) with everything attached",
+		Use:                   "terraform [--dir DIR] [--provider builtin|registry] COMMAND [ARGS…]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Run terraform (plan, output, state, import, console, test …) with everything attached",
 		Long: `Run a terraform command on the stack in DIR (default: this directory) with the
 state that "azimuth up" keeps, the built-in provider, and this cloud's
 credentials. Terraform's own exit code is kept.`,

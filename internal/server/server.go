@@ -133,7 +133,7 @@ func Open(ctx context.Context, cfg Config) (s *Server, err error) {
 func checkListen(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("--listen %s: %w", address, err)
+		return fmt.Errorf("--listen %s: want HOST:PORT, such as 127.0.0.1:4443: %w", address, err)
 	}
 	if host == "localhost" {
 		return nil
