@@ -507,17 +507,22 @@ func (k *Kernel) delete(ctx context.Context, req *Request) (*Response, error) {
 
 // remove deletes a resource and everything in it, deepest first, in tx.
 func (k *Kernel) remove(ctx context.Context, tx store.Tx, req *Request, r *Resource, after *[]func()) error {
-	var below []*Resource
+	var below []string // IDs alone: a workspace may hold very many jobs
 	for c, err := range k.res.Below(tx, r.ParsedID()) {
 		if err != nil {
 			return err
 		}
-		below = append(below, c)
+		below = append(below, c.ID)
 	}
-	slices.SortStableFunc(below, func(a, b *Resource) int {
-		return strings.Count(b.ID, "/") - strings.Count(a.ID, "/")
-	})
-	for _, c := range below {
+	slices.SortStableFunc(below, func(a, b string) int { return strings.Count(b, "/") - strings.Count(a, "/") })
+	for _, id := range below {
+		c, err := k.res.Get(tx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // it went with another
+		}
+		if err != nil {
+			return err
+		}
 		if err := k.removeOne(ctx, tx, req, c, true, after); err != nil {
 			return err
 		}
