@@ -1,5 +1,8 @@
 GO ?= go
 BIN := bin/azimuth
+# go test, with the totals at the end.
+GOTEST = $(GO) run gotest.tools/gotestsum@v1.13.0 --format $(FORMAT) --
+FORMAT ?= pkgname
 export CGO_ENABLED ?= 0
 
 .PHONY: up build test check lint bench race fuzz clean
@@ -21,17 +24,18 @@ build:
 	@$(GO) build -trimpath -o $(BIN) ./cmd/azimuth
 
 test: ## every test, with the clients that this machine has
-	$(GO) test ./...
+	$(GOTEST) -timeout 20m $(TESTFLAGS) ./...
 
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-race:
-	CGO_ENABLED=1 $(GO) test -race ./...
+race: ## every test, with the race detector
+	@CGO_ENABLED=1 $(MAKE) --no-print-directory test TESTFLAGS='-race $(TESTFLAGS)'
 
-check: lint race ## what CI runs
+check: lint ## what CI runs: lint, and every test with every client and the race detector
+	@CI=true $(MAKE) --no-print-directory race
 
 bench: ## request rates, latencies and costs
 	$(GO) test -run '^$$' -bench . -benchmem ./...
