@@ -24,6 +24,8 @@ type engine struct {
 	etag atomic.Uint64
 	wake chan struct{} // tells the reaper that there is garbage
 
+	reaping sync.Mutex // held while garbage is taken apart
+
 	// reading is held shared from looking a block list up to pinning it, and
 	// alone by the reaper before it takes lists apart.
 	reading sync.RWMutex

@@ -56,8 +56,11 @@ func (e *engine) reap(ctx context.Context, report func(error)) {
 	}
 }
 
-// reapAll does all the garbage there is, but for lists that are being read.
+// reapAll does all the garbage there is, but for lists that are being read. One
+// call runs at a time, so that what an earlier one took on is done when it returns.
 func (e *engine) reapAll(ctx context.Context) error {
+	e.reaping.Lock()
+	defer e.reaping.Unlock()
 	after := ""
 	var failed error
 	for {
