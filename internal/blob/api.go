@@ -139,8 +139,9 @@ func (s *Service) DeleteBlob(ctx context.Context, account, container, name strin
 	return s.eng.remove(ctx, at, func(*blobRec) error { return nil })
 }
 
-// ListBlobs yields the blobs whose names begin with prefix, in name order. The
-// list is read page by page; blobs that change meanwhile may be in it or not.
+// ListBlobs yields the blobs whose names begin with prefix, in name order, without
+// the directories of a hierarchical namespace. The list is read page by page;
+// blobs that change meanwhile may be in it or not.
 func (s *Service) ListBlobs(ctx context.Context, account, container, prefix string) iter.Seq2[*Properties, error] {
 	return func(yield func(*Properties, error) bool) {
 		a, err := s.account(ctx, account)
@@ -148,9 +149,9 @@ func (s *Service) ListBlobs(ctx context.Context, account, container, prefix stri
 			yield(nil, err)
 			return
 		}
-		q := listQuery{Prefix: prefix, Max: 1000}
+		q := listQuery{Prefix: prefix, Max: 1000, FilesOnly: true}
 		for {
-			items, next, err := s.eng.list(ctx, a.UID, container, q)
+			items, next, err := s.eng.list(ctx, ref{uid: a.UID, container: container}, q)
 			if err != nil {
 				yield(nil, err)
 				return

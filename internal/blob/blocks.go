@@ -33,8 +33,9 @@ type blockChoice struct {
 	From string
 }
 
-// stage keeps an uncommitted block of a block blob that need not exist.
-func (e *engine) stage(ctx context.Context, r ref, id string, in *intake) error {
+// stage keeps an uncommitted block of a block blob that need not exist, once
+// admit, which may be nil, has agreed to the blob as it is.
+func (e *engine) stage(ctx context.Context, r ref, id string, in *intake, admit func(*blobRec) error) error {
 	now, etag := e.stamp()
 	data, staging := randomHex(12), randomHex(12)
 	var gone []string
@@ -44,6 +45,11 @@ func (e *engine) stage(ctx context.Context, r ref, id string, in *intake) error 
 			return err
 		}
 		key, b := p.key, p.rec
+		if admit != nil {
+			if err := admit(visible(b)); err != nil {
+				return err
+			}
+		}
 		if b == nil {
 			b = &blobRec{Type: BlockBlob, Uncommitted: true, Created: now, Modified: now, ETag: etag}
 		}
@@ -142,7 +148,7 @@ func (e *engine) commit(ctx context.Context, r ref, choices []blockChoice, build
 		b.Size, b.Blocks = 0, len(extents)
 		if len(extents) > 0 {
 			b.List = list
-			if b.Size, err = saveExtents(tx, list, extents); err != nil {
+			if b.Size, err = saveExtents(tx, list, 0, extents); err != nil {
 				return err
 			}
 		}
@@ -218,18 +224,21 @@ func gather(tx store.Tx, old *blobRec, choices []blockChoice) ([]extent, error) 
 	return extents, nil
 }
 
-func saveExtents(tx store.Tx, list string, extents []extent) (size int64, err error) {
+// saveExtents adds extents to a list at its end, the offset at, and returns where
+// they end.
+func saveExtents(tx store.Tx, list string, at int64, extents []extent) (end int64, err error) {
+	end = at
 	for len(extents) > 0 {
 		n := min(extentsPerRow, len(extents))
-		if err := save(tx, bucketExtents, extentKey(list, size), extents[:n]); err != nil {
+		if err := save(tx, bucketExtents, extentKey(list, end), extents[:n]); err != nil {
 			return 0, err
 		}
 		for _, x := range extents[:n] {
-			size += x.Size
+			end += x.Size
 		}
 		extents = extents[n:]
 	}
-	return size, nil
+	return end, nil
 }
 
 func eachExtent(tx store.Tx, list string, f func(extent) error) error {

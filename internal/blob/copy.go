@@ -129,7 +129,7 @@ func (e *engine) share(tx store.Tx, from *blobRec, in *intake, b *blobRec) error
 			return err
 		}
 		b.List = randomHex(12)
-		_, err := saveExtents(tx, b.List, extents)
+		_, err := saveExtents(tx, b.List, 0, extents)
 		return err
 	}
 	return nil

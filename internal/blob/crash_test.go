@@ -62,7 +62,7 @@ func TestCrashLeavesTheOldBlobOrTheNew(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if err := w.svc.eng.stage(t.Context(), r, fmt.Sprintf("AAA%d", i), in); err != nil {
+				if err := w.svc.eng.stage(t.Context(), r, fmt.Sprintf("AAA%d", i), in, nil); err != nil {
 					return err
 				}
 			}
@@ -215,7 +215,7 @@ func TestReadersKeepWhatTheyOpened(t *testing.T) {
 		for i := range 3 {
 			in, err := w.svc.eng.files.take(bytes.NewReader(data), 1<<30, false)
 			if err == nil {
-				err = w.svc.eng.stage(ctx, r, fmt.Sprintf("AAA%d", i), in)
+				err = w.svc.eng.stage(ctx, r, fmt.Sprintf("AAA%d", i), in, nil)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -260,7 +260,7 @@ func TestUncommittedBlocksExpire(t *testing.T) {
 	for _, name := range []string{"dir/file", "only"} {
 		in, err := w.svc.eng.files.take(bytes.NewReader(make([]byte, inlineLimit+1)), 1<<30, false)
 		if err == nil {
-			err = w.svc.eng.stage(ctx, ref{uid: "uid-1", container: "box", name: name}, "AAAA", in)
+			err = w.svc.eng.stage(ctx, ref{uid: "uid-1", container: "box", name: name}, "AAAA", in, nil)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -25,9 +25,25 @@ func newDFSOperations() *operations {
 		{name: "Filesystem Delete", level: onContainer, methods: "DELETE", restype: fs, account: "d", action: "containers/delete", do: (*Service).deleteContainer},
 		{name: "Filesystem Get Properties", level: onContainer, methods: "HEAD", restype: fs, account: "r", action: "containers/read", do: (*Service).getFilesystem},
 		{name: "Filesystem Set Properties", level: onContainer, methods: "PATCH", restype: fs, account: "w", action: "containers/write", do: (*Service).setFilesystem},
+		{name: "Path List", level: onContainer, methods: "GET", restype: fs, sas: "l", account: "l", action: read, data: true, need: needList, do: (*Service).listPaths},
+
+		// Paths. Rows with a header come before those without.
+		{name: "Path Create (rename)", level: onBlob, methods: "PUT", header: "x-ms-rename-source", sas: "w", account: "w", create: "c", action: write, data: true, need: needCreate, do: (*Service).renamePath},
+		{name: "Path Create (file)", level: onBlob, methods: "PUT", restype: "file", sas: "w", account: "w", create: "c", action: write, data: true, addAction: "containers/blobs/add/action", need: needCreate, do: (*Service).createFile},
+		{name: "Path Create (directory)", level: onBlob, methods: "PUT", restype: "directory", sas: "w", account: "w", create: "c", action: write, data: true, addAction: "containers/blobs/add/action", need: needCreate, do: (*Service).createDirectory},
+		{name: "Path Read", level: onBlob, methods: "GET", sas: "r", account: "r", action: read, data: true, need: needRead, do: (*Service).getBlob},
+		{name: "Path Get Properties", level: onBlob, methods: "HEAD", sas: "er", account: "r", action: read, data: true, need: needTraverse, do: (*Service).getPathProperties},
+		{name: "Path Delete", level: onBlob, methods: "DELETE", sas: "d", account: "d", action: "containers/blobs/delete", data: true, need: needDelete, do: (*Service).deletePath},
+		{name: "Path Lease", level: onBlob, methods: "POST", sas: "w", account: "w", action: write, data: true},
+		{name: "Path Undelete", level: onBlob, methods: "PUT", header: "x-ms-undelete-source", sas: "w", account: "w", action: write, data: true},
+		{name: "Path Update (append)", level: onBlob, methods: "PATCH", comp: "append", sas: "aw", account: "aw", action: write, data: true, need: needAppend, do: (*Service).appendPath},
+		{name: "Path Update (flush)", level: onBlob, methods: "PATCH", comp: "flush", sas: "aw", account: "aw", action: write, data: true, need: needAppend, do: (*Service).flushPath},
+		{name: "Path Update (setProperties)", level: onBlob, methods: "PATCH", comp: "setproperties", sas: "w", account: "w", action: write, data: true, need: needWrite, do: (*Service).setPathProperties},
+		{name: "Path Update (setAccessControlRecursive)", level: onBlob, methods: "PATCH", comp: "setaccesscontrolrecursive", sas: "p", account: "p", action: modify, data: true, need: needTraverse, do: (*Service).setAccessControlRecursive},
+		{name: "Path Get Properties (checkAccess)", level: onBlob, methods: "HEAD", comp: "checkaccess", sas: "er", account: "r", action: read, data: true, need: needTraverse, do: (*Service).checkAccess},
 		{name: "Path Get Properties (getAccessControl)", level: onBlob, methods: "HEAD", comp: "getaccesscontrol", sas: "er", account: "r", action: read, data: true, need: needTraverse, do: (*Service).getAccessControl},
 		{name: "Path Get Properties (getStatus)", level: onBlob, methods: "HEAD", comp: "getstatus", sas: "er", account: "r", action: read, data: true, need: needTraverse, do: (*Service).getStatus},
-		{name: "Path Update (setAccessControl)", level: onBlob, methods: "PATCH PUT", comp: "setaccesscontrol", sas: "po", account: "p", action: modify, data: true, need: needOwner, do: (*Service).setAccessControl},
+		{name: "Path Update (setAccessControl)", level: onBlob, methods: "PATCH", comp: "setaccesscontrol", sas: "po", account: "p", action: modify, data: true, need: needOwner, do: (*Service).setAccessControl},
 	}}
 }
 
@@ -70,6 +86,13 @@ func (s *Service) serveDFS(c *call) error {
 	if c.op, err = s.dfs.findDFS(l, c.r, c.q); err != nil {
 		return err
 	}
+	if dir := strings.Trim(c.q.Get("directory"), "/"); c.op.need == needList && dir != "" {
+		// The list is of this directory, and so are the rights to it.
+		if err := checkBlobName(dir); err != nil {
+			return err
+		}
+		c.blob = dir
+	}
 	if err := s.authorize(c); err != nil {
 		return err
 	}
@@ -84,6 +107,10 @@ func (s *Service) serveDFS(c *call) error {
 
 // findDFS is find for the dfs endpoint.
 func (o *operations) findDFS(l level, r *http.Request, q url.Values) (*operation, error) {
+	method := r.Method
+	if m := r.Header.Get("X-HTTP-Method-Override"); m != "" && method == http.MethodPut {
+		method = strings.ToUpper(m) // of clients that cannot PATCH
+	}
 	resource, action := strings.ToLower(q.Get("resource")), strings.ToLower(q.Get("action"))
 	known := false
 	for i := range o.rows {
@@ -92,7 +119,7 @@ func (o *operations) findDFS(l level, r *http.Request, q url.Values) (*operation
 			continue
 		}
 		known = true
-		if hasWord(op.methods, r.Method) && (op.header == "" || r.Header.Get(op.header) != "") {
+		if hasWord(op.methods, method) && (op.header == "" || r.Header.Get(op.header) != "") {
 			return op, nil
 		}
 	}

@@ -20,27 +20,39 @@ type listQuery struct {
 	// Max is the most blobs and prefixes to return.
 	Max         int
 	Uncommitted bool
+	// FilesOnly leaves the directories of a tree out.
+	FilesOnly bool
 }
 
-// listItem is a blob, or a prefix of several when Blob is nil.
+// listItem is a blob or a prefix of several. The prefix that a directory of a
+// tree is has the directory's record, and a name without the delimiter.
 type listItem struct {
-	Name string
-	Blob *blobRec
+	Name   string
+	Blob   *blobRec
+	Prefix bool
+	key    string // of the row, in a tree
 }
 
 // list returns a page of blobs in name order, and where the next one begins or
 // "" when this is the last.
-func (e *engine) list(ctx context.Context, uid, container string, q listQuery) (items []listItem, next string, err error) {
+func (e *engine) list(ctx context.Context, r ref, q listQuery) (items []listItem, next string, err error) {
 	err = e.store.View(ctx, func(tx store.Tx) error {
-		c, err := findContainer(tx, uid, container)
+		c, err := findContainer(tx, r.uid, r.container)
 		if err != nil {
 			return err
+		}
+		if c.Tree {
+			items, next, err = listTree(tx, c, q, r.as)
+			return err
+		}
+		if !r.as.super() {
+			return refuse("AuthorizationPermissionMismatch")
 		}
 		items, next, err = list(tx, c.ID, q)
 		return err
 	})
 	if err != nil {
-		return nil, "", fmt.Errorf("list container %s: %w", container, err)
+		return nil, "", fmt.Errorf("list container %s: %w", r.container, err)
 	}
 	return items, next, nil
 }
@@ -65,7 +77,7 @@ func list(tx store.Tx, containerID string, q listQuery) (items []listItem, next 
 			name := row.Key[len(base):]
 			item := listItem{Name: name}
 			if i := delimited(name, q); i >= 0 {
-				item.Name = name[:i]
+				item.Name, item.Prefix = name[:i], true
 				if item.Name == last {
 					continue // a name with afterAll itself in it
 				}

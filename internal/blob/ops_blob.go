@@ -168,6 +168,9 @@ func (s *Service) putBlob(c *call) error {
 		}
 		props.ContentMD5 = in.md5
 	}
+	if c.acct.HNS && in.size == 0 && strings.EqualFold(props.Metadata[folderMark], "true") {
+		return s.putFolder(c, cond, props)
+	}
 	now := s.cfg.Clock.Now().UnixNano()
 	b, err := s.eng.put(c.r.Context(), c.ref(), in, func(old *blobRec) (*blobRec, error) {
 		if err := c.admit(cond, old); err != nil {
@@ -189,8 +192,28 @@ func (s *Service) putBlob(c *call) error {
 	return answer(c, http.StatusCreated, b.ETag, b.Modified)
 }
 
+// putFolder makes a directory for a client of the Blob service, which writes an
+// empty blob with a mark for it.
+func (s *Service) putFolder(c *call, cond conditions, props Headers) error {
+	delete(props.Metadata, folderMark)
+	d, err := s.eng.makeDirectory(c.r.Context(), c.ref(), func(old, d *blobRec) error {
+		d.Headers = props
+		return c.admit(cond, old)
+	})
+	if err != nil {
+		return err
+	}
+	notEncrypted(c.w.Header())
+	return answer(c, http.StatusCreated, d.ETag, d.Modified)
+}
+
 // describe writes the headers that Get Blob and Get Blob Properties share.
-func describeBlob(c *call, b *blobRec) {
+func describeBlob(c *call, b *blobRec) error {
+	if c.service == "dfs" {
+		own, err := b.Posix.rights(b.Dir != "")
+		describePath(c, b, own)
+		return err
+	}
 	h := c.w.Header()
 	set := func(k, v string) {
 		if v != "" {
@@ -220,7 +243,15 @@ func describeBlob(c *call, b *blobRec) {
 		set("x-ms-copy-progress", b.progress())
 		set("x-ms-copy-completion-time", httpTime(b.Copy.Completed))
 	}
-	writeMetadata(h, b.Metadata)
+	writeMetadata(h, b.shown())
+	if c.acct.HNS {
+		set("x-ms-resource-type", resourceType(b))
+		own, err := b.Posix.rights(b.Dir != "")
+		if err != nil {
+			return err
+		}
+		c.showRights(own, true)
+	}
 	if t := c.sas; t != nil {
 		set("Content-Type", t.rsct)
 		set("Content-Encoding", t.rsce)
@@ -228,6 +259,7 @@ func describeBlob(c *call, b *blobRec) {
 		set("Content-Disposition", t.rscd)
 		set("Cache-Control", t.rscc)
 	}
+	return nil
 }
 
 func (s *Service) getBlobProperties(c *call) error {
@@ -244,10 +276,12 @@ func (s *Service) getBlobProperties(c *call) error {
 	}
 	h := c.w.Header()
 	if strings.EqualFold(c.q.Get("comp"), "metadata") {
-		writeMetadata(h, b.Metadata)
+		writeMetadata(h, b.shown())
 		return answer(c, http.StatusOK, b.ETag, b.Modified)
 	}
-	describeBlob(c, b)
+	if err := describeBlob(c, b); err != nil {
+		return err
+	}
 	if b.Type == BlockBlob {
 		h["x-ms-access-tier"] = []string{b.tier()}
 		if b.Tier == "" {
@@ -274,6 +308,9 @@ func (s *Service) getBlob(c *call) error {
 		return err
 	}
 	defer rd.Close()
+	if c.service == "dfs" && b.isDirectory() {
+		return refuse("ResourceTypeMismatch")
+	}
 	if err := cond.check(reading, b.ETag, b.Modified); err != nil {
 		return err
 	}
@@ -291,7 +328,9 @@ func (s *Service) getBlob(c *call) error {
 	if err := rangeSums(c, b, rd, rg); err != nil {
 		return err
 	}
-	describeBlob(c, b)
+	if err := describeBlob(c, b); err != nil {
+		return err
+	}
 	h := c.w.Header()
 	h["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
 	status := http.StatusOK
@@ -346,7 +385,11 @@ func rangeSums(c *call, b *blobRec, rd io.ReaderAt, rg *byteRange) error {
 		return nil
 	}
 	if stored != "" {
-		h["x-ms-blob-content-md5"] = []string{stored}
+		if c.service == "dfs" {
+			h["x-ms-content-md5"] = []string{stored}
+		} else {
+			h["x-ms-blob-content-md5"] = []string{stored}
+		}
 	}
 	switch {
 	case !wantMD5 && !wantCRC:
@@ -414,6 +457,9 @@ func (s *Service) setBlobMetadata(c *call) error {
 	b, err := s.eng.update(c.r.Context(), c.ref(), func(b *blobRec) error {
 		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
 			return err
+		}
+		if b.Dir != "" {
+			delete(meta, folderMark) // it says what is so anyway
 		}
 		b.Metadata = meta
 		return nil

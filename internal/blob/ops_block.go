@@ -42,7 +42,7 @@ func (s *Service) putBlock(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.eng.stage(c.r.Context(), c.ref(), id, in); err != nil {
+	if err := s.eng.stage(c.r.Context(), c.ref(), id, in, nil); err != nil {
 		return err
 	}
 	h := c.w.Header()

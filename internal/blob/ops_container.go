@@ -229,7 +229,7 @@ func (s *Service) listBlobs(c *call) error {
 	}
 	q := listQuery{Prefix: c.q.Get("prefix"), Delimiter: c.q.Get("delimiter"), After: after, Max: limit,
 		Uncommitted: include["uncommittedblobs"]}
-	items, next, err := s.eng.list(c.r.Context(), c.acct.UID, c.container, q)
+	items, next, err := s.eng.list(c.r.Context(), c.ref(), q)
 	if err != nil {
 		return err
 	}
@@ -245,13 +245,15 @@ func (s *Service) listBlobs(c *call) error {
 	x.optional("Delimiter", q.Delimiter)
 	x.raw("<Blobs>")
 	for _, it := range items {
-		if it.Blob == nil {
+		if it.Prefix {
 			x.raw("<BlobPrefix>")
-			x.name("Name", it.Name)
+			x.prefix(it)
 			x.raw("</BlobPrefix>")
 			continue
 		}
-		x.blob(it.Name, it.Blob, include)
+		if err := x.blob(c, it.Name, it.Blob, include); err != nil {
+			return err
+		}
 	}
 	x.raw("</Blobs>")
 	x.element("NextMarker", encodeMarker(next))
@@ -259,8 +261,23 @@ func (s *Service) listBlobs(c *call) error {
 	return x.end(s, c)
 }
 
+// prefix writes one prefix of a list, with what there is to say about a directory.
+func (x *xmlWriter) prefix(it listItem) {
+	if it.Blob == nil {
+		x.name("Name", it.Name)
+		return
+	}
+	x.name("Name", it.Name+"/")
+	x.raw("<Properties>")
+	x.element("Creation-Time", httpTime(it.Blob.Created))
+	x.element("Last-Modified", httpTime(it.Blob.Modified))
+	x.element("Etag", strings.Trim(etagString(it.Blob.ETag), `"`))
+	x.element("ResourceType", "directory")
+	x.raw("</Properties>")
+}
+
 // blob writes one blob of a list.
-func (x *xmlWriter) blob(name string, b *blobRec, include map[string]bool) {
+func (x *xmlWriter) blob(c *call, name string, b *blobRec, include map[string]bool) error {
 	x.raw("<Blob>")
 	x.name("Name", name)
 	x.raw("<Properties>")
@@ -287,6 +304,19 @@ func (x *xmlWriter) blob(name string, b *blobRec, include map[string]bool) {
 	x.element("LeaseStatus", "unlocked")
 	x.element("LeaseState", "available")
 	x.element("ServerEncrypted", "false")
+	if c.acct.HNS {
+		x.element("ResourceType", resourceType(b))
+	}
+	if include["permissions"] && c.acct.HNS {
+		own, err := b.Posix.rights(b.Dir != "")
+		if err != nil {
+			return err
+		}
+		x.element("Owner", own.owner)
+		x.element("Group", own.group)
+		x.element("Permissions", own.mode())
+		x.element("Acl", own.acl.String())
+	}
 	if include["copy"] && b.Copy != nil {
 		x.element("CopyId", b.Copy.ID)
 		x.element("CopySource", b.Copy.Source)
@@ -296,7 +326,8 @@ func (x *xmlWriter) blob(name string, b *blobRec, include map[string]bool) {
 	}
 	x.raw("</Properties>")
 	if include["metadata"] {
-		x.metadata(b.Metadata)
+		x.metadata(b.shown())
 	}
 	x.raw("<OrMetadata /></Blob>")
+	return nil
 }
