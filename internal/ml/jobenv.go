@@ -134,6 +134,12 @@ func (x *execution) ranks(t task, count int, hosts []string, ports []int) map[st
 			"MASTER_ADDR": hosts[0], "MASTER_PORT": strconv.Itoa(ports[0]), "WORLD_SIZE": strconv.Itoa(count),
 			"NODE_RANK": strconv.Itoa(t.NodeRank), "RANK": strconv.Itoa(t.Rank), "LOCAL_RANK": strconv.Itoa(t.Rank % x.spec.Processes),
 		}
+	case "Mpi":
+		return map[string]string{
+			"OMPI_COMM_WORLD_RANK": strconv.Itoa(t.Rank), "OMPI_COMM_WORLD_SIZE": strconv.Itoa(count),
+			"OMPI_COMM_WORLD_LOCAL_RANK": strconv.Itoa(t.Rank % x.spec.Processes), "OMPI_COMM_WORLD_LOCAL_SIZE": strconv.Itoa(x.spec.Processes),
+			"AZ_BATCHAI_MPI_MASTER_NODE": hosts[0],
+		}
 	case "TensorFlow":
 		cluster := map[string][]string{}
 		for i := range hosts {

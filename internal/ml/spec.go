@@ -27,8 +27,8 @@ type jobSpec struct {
 	Inputs      map[string]jobInput
 	Outputs     map[string]jobOutput
 	Env         map[string]string
-	// Distribution is "", "PyTorch" or "TensorFlow", Processes how many processes
-	// run on each node.
+	// Distribution is "", "PyTorch", "Mpi" or "TensorFlow", Processes how many
+	// processes run on each node.
 	Distribution string
 	Processes    int
 	// Workers and Servers are TensorFlow's counts.
@@ -188,16 +188,25 @@ func (p *jobSpec) readQueue(props arm.Doc) error {
 	return nil // tiers are for serverless compute; a cluster has its own priority
 }
 
+// maxMPINodes is Azure's limit for an MPI job.
+const maxMPINodes = 100
+
 func (p *jobSpec) readDistribution(props arm.Doc) error {
 	d := props.Object("distribution")
 	if d == nil {
 		return nil
 	}
 	switch t := d.String("distributionType"); strings.ToLower(t) {
-	case "pytorch":
+	case "pytorch", "mpi":
 		p.Distribution, p.Processes = "PyTorch", d.Int("processCountPerInstance", 1)
+		if strings.EqualFold(t, "mpi") {
+			p.Distribution = "Mpi"
+		}
 		if p.Processes < 1 {
 			return userError("properties.distribution.processCountPerInstance", "The value %d of 'processCountPerInstance' is invalid: it must be at least 1.", p.Processes)
+		}
+		if p.Distribution == "Mpi" && p.Instances > maxMPINodes {
+			return userError("properties.resources.instanceCount", "The job asks for %d nodes; an MPI job runs on at most %d.", p.Instances, maxMPINodes)
 		}
 	case "tensorflow":
 		p.Distribution, p.Servers = "TensorFlow", d.Int("parameterServerCount", 0)

@@ -306,6 +306,9 @@ func (s *Service) openLogs(ctx context.Context, x *execution, nodes []compute.No
 		head = append(head, line)
 	}
 	head = append(head, s.substitution(x))
+	if x.spec.Distribution == "Mpi" {
+		head = append(head, "The processes of this MPI job are started one by one with the rank variables of Open MPI, not by mpirun: a program that calls MPI_Init itself finds itself alone.")
+	}
 	if x.run.Attempt > 1 {
 		head = append(head, fmt.Sprintf("This is attempt %d of the job.", x.run.Attempt))
 	}
