@@ -486,7 +486,7 @@ func (k *Kernel) putResponse(req *Request, p *Put, doc Doc) *Response {
 		}
 	}
 	resp := &Response{Status: status, Body: doc}
-	if p.Resource.State != "" {
+	if p.Resource.State != "" || p.Type.LongRunningPut {
 		resp.Header = k.operationHeader(req, p.Resource.Operation)
 		if p.Existing == nil {
 			resp.Status = http.StatusCreated

@@ -68,18 +68,24 @@ func (k *Kernel) retryAfter() string {
 	return "0"
 }
 
-// startPutOperation makes a --realistic create or update take its time.
+// startPutOperation makes a --realistic create or update take its time, and one
+// of a type whose clients expect an operation be one.
 func (k *Kernel) startPutOperation(tx store.Tx, p *Put) error {
 	d, state := p.Type.Latency.Update, "Updating"
 	if p.Existing == nil {
 		d, state = p.Type.Latency.Create, "Creating"
 	}
-	if !k.cfg.Realistic || d <= 0 {
+	slow := k.cfg.Realistic && d > 0
+	if !slow && !p.Type.LongRunningPut {
 		return nil
 	}
-	r := p.Resource
-	r.State, r.ReadyAt, r.Operation = state, p.Now.Add(d), newUID()
-	return k.putOperation(tx, &operation{ID: r.Operation, Resource: r.ID, Caller: p.Caller, Start: p.Now, End: r.ReadyAt, Done: true})
+	r, end := p.Resource, p.Now
+	r.Operation = newUID()
+	if slow {
+		end = p.Now.Add(d)
+		r.State, r.ReadyAt = state, end
+	}
+	return k.putOperation(tx, &operation{ID: r.Operation, Resource: r.ID, Caller: p.Caller, Start: p.Now, End: end, Done: true})
 }
 
 // putOperation stores an operation and forgets a few that are long over.

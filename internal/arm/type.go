@@ -46,6 +46,10 @@ type ResourceType struct {
 	DeleteStatus int
 	// Latency is what --realistic adds to each operation.
 	Latency Latency
+	// LongRunningPut answers every PUT and PATCH with the links to an operation,
+	// even one that is over: azure-ai-ml reads what such a write made from the
+	// GET that follows, and nothing from the answer itself.
+	LongRunningPut bool
 	// Methods leaves operations out: a method that is not in it answers 405.
 	// Empty means GET, PUT, PATCH, DELETE and list.
 	Methods []string

@@ -26,7 +26,8 @@ func (p *provider) compute() *arm.ResourceType {
 		SystemData: true,
 		Identity:   []string{"SystemAssigned", "UserAssigned"},
 		// the documents estimate five minutes for either kind
-		Latency: arm.Latency{Create: 5 * time.Minute, Delete: 2 * time.Minute},
+		Latency:        arm.Latency{Create: 5 * time.Minute, Delete: 2 * time.Minute},
+		LongRunningPut: true,
 		Unimplemented: map[string]string{
 			"properties.resourceId":                        "attaches a machine of yours",
 			"properties.properties.userAccountCredentials": "lets people sign in to nodes over SSH",

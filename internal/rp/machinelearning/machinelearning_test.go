@@ -224,11 +224,18 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%s = %v, want %v", field, got, want)
 		}
 	}
+	// azure-ai-ml waits for the operation, and reads the cluster again then
+	op := r.Header.Get("Azure-AsyncOperation")
+	if st := e.Want(200, "GET", op, nil); st.Body.String("status") != "Succeeded" || r.Header.Get("Retry-After") != "0" {
+		t.Errorf("the operation that makes the cluster: %s, %v", st.Raw, r.Header)
+	}
 	p := eng.pools[strings.ToLower(path)]
 	if p.VCPUs != 4 || p.MemoryGiB != 16 || p.Min != 1 || p.Max != 4 || p.IdleTime != 15*time.Minute || p.Priority != "Dedicated" || p.Tags["a"] != "b" {
 		t.Errorf("pool: %+v", p)
 	}
-	e.Want(200, "PATCH", path, `{"properties":{"properties":{"scaleSettings":{"maxNodeCount":9,"nodeIdleTimeBeforeScaleDown":"PT30M"}}}}`)
+	if r := e.Want(200, "PATCH", path, `{"properties":{"properties":{"scaleSettings":{"maxNodeCount":9,"nodeIdleTimeBeforeScaleDown":"PT30M"}}}}`); r.Header.Get("Azure-AsyncOperation") == op {
+		t.Errorf("the change is the operation of the creation: %s", op)
+	}
 	if p := eng.pools[strings.ToLower(path)]; p.Max != 9 || p.Min != 1 || p.IdleTime != 30*time.Minute {
 		t.Errorf("scaled pool: %+v", p)
 	}
