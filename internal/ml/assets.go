@@ -153,9 +153,12 @@ func (s *Service) versionType(a asset) *arm.ResourceType {
 			props := p.Resource.Body.Object("properties")
 			props.Default("isAnonymous", false)
 			props.Default("isArchived", false)
-			if a.plural == "environments" {
+			switch a.plural {
+			case "environments":
 				props.Default("osType", "Linux")
 				props.Set("environmentType", "UserCreated")
+			case "models":
+				props.Default("flavors", map[string]any{}) // azure-ai-ml reads it without a check
 			}
 			if p.Existing != nil {
 				return nil

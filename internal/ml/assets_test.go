@@ -84,6 +84,40 @@ func TestDatastores(t *testing.T) {
 	}
 }
 
+func TestListDatastores(t *testing.T) {
+	h := newHarness(t)
+	h.Clock.Step(1e9)
+	for _, name := range []string{"one", "two"} {
+		h.Want(201, "PUT", wsID+"/datastores/"+name, map[string]any{"properties": map[string]any{
+			"datastoreType": "AzureBlob", "accountName": "a", "containerName": "c", "credentials": map[string]any{"credentialsType": "None"},
+		}})
+	}
+	for query, want := range map[string]string{
+		"?isDefault=true":                              "workspaceblobstore",
+		"?isDefault=false&searchText=STORE":            "workspaceartifactstore workspacefilestore",
+		"?names=two,ONE":                               "one two",
+		"?names=one,two&orderBy=name":                  "two one",
+		"?orderBy=createdtime&orderByAsc=true&count=1": "workspaceartifactstore",
+		"?orderBy=ModifiedTime&orderByAsc=false&names=one,workspaceblobstore": "one workspaceblobstore",
+		"?names=none": "",
+	} {
+		if got := strings.Join(h.Want(200, "GET", wsID+"/datastores"+query, nil).Names(), " "); got != want {
+			t.Errorf("datastores%s are %q, want %q", query, got, want)
+		}
+	}
+	var got []string
+	for next := wsID + "/datastores?count=4"; next != ""; {
+		r := h.Want(200, "GET", next, nil)
+		got, next = append(got, r.Names()...), r.Body.String("nextLink")
+	}
+	if strings.Join(got, " ") != "one two workspaceartifactstore workspaceblobstore workspacefilestore workspaceworkingdirectory" {
+		t.Errorf("page by page: %v", got)
+	}
+	for _, query := range []string{"count=0", "isDefault=maybe", "orderBy=size", "$skip=x"} {
+		h.Refused(400, "UserError", strings.SplitN(query, "=", 2)[0], "GET", wsID+"/datastores?"+query, nil)
+	}
+}
+
 func TestAssets(t *testing.T) {
 	h := newHarness(t)
 	put := func(path string, props map[string]any) *rptest.Result {
@@ -128,7 +162,9 @@ func TestAssets(t *testing.T) {
 	if got := h.Want(200, "GET", wsID+"/models", nil).Names(); len(got) != 0 {
 		t.Errorf("archived models are listed: %v", got)
 	}
-	put("/models/m/versions/1", map[string]any{"modelUri": "azureml://jobs/j/outputs/o"})
+	if m := put("/models/m/versions/1", map[string]any{"modelUri": "azureml://jobs/j/outputs/o"}); m.Body.Object("properties.flavors") == nil {
+		t.Errorf("a model without flavors, which azure-ai-ml needs: %s", m.Raw)
+	}
 	put("/components/c/versions/1", map[string]any{"componentSpec": map[string]any{"command": "x"}})
 	// anonymous ones are not listed
 	put("/environments/CliV2AnonymousEnvironment/versions/abc", map[string]any{"image": "i", "isAnonymous": true})

@@ -51,6 +51,7 @@ func (s *Service) datastoreType() *arm.ResourceType {
 			}
 			return nil
 		},
+		List:    s.listDatastores,
 		Actions: []arm.Action{{Name: "listSecrets", Handle: s.listSecrets}},
 	}
 }

@@ -68,7 +68,7 @@ func (s *Service) locateDepth(ctx context.Context, tx store.Tx, ws *workspace, u
 		if err != nil {
 			return nil, userError("uri", "The job '%s' of the URI '%s' was not found.", m[1], uri)
 		}
-		if m[2] == "default" {
+		if m[2] == "default" || m[2] == "artifacts" { // Azure's documents have both names for what every job has
 			return s.inDatastore(ctx, tx, ws, artifactStore, join(artifactPrefix(job.Name()), m[3]))
 		}
 		out, _ := job.Body.Object("properties.outputs")[m[2]].(map[string]any)

@@ -172,6 +172,14 @@ func TestJobFromBeginningToEnd(t *testing.T) {
 	if file := strings.TrimPrefix(h.prepare("j2", 1, 1)[0].Argv[2], "cat "); read(t, file) != "all is well" {
 		t.Errorf("the input is %s", file)
 	}
+	// and a file that every job keeps, by both names that Azure has for them
+	for i, name := range []string{"default", "artifacts"} {
+		job := "j" + strconv.Itoa(3+i)
+		h.submit(job, "inputs.r", map[string]any{"jobInputType": "uri_file", "uri": "azureml://jobs/j1/outputs/" + name + "/paths/outputs/model.bin"}, "command", "cat ${{inputs.r}}")
+		if file := strings.TrimPrefix(h.prepare(job, 1, 1)[0].Argv[2], "cat "); read(t, file) != "weights" {
+			t.Errorf("the input from %s is %s", name, file)
+		}
+	}
 	model := h.Want(200, "GET", wsID+"/models/iris-model/versions/1", nil).Body
 	if model.String("properties.modelUri") != "azureml://datastores/workspaceblobstore/paths/azureml/j1/model/" || model.String("properties.jobName") != "j1" {
 		t.Errorf("registered model is %v", model)
