@@ -114,10 +114,10 @@ func (k *Kernel) endpoints(r *http.Request) any {
 			"mhsmDns": "managedhsm.azure.net", "synapseAnalytics": "dev.azuresynapse.net", "azureFrontDoorEndpointSuffix": "azurefd.net",
 		},
 	}
+	// azurerm asks with the newest of these, az for the list.
 	switch r.URL.Query().Get("api-version") {
-	case "2015-01-01", "2018-01-01":
+	case "2015-01-01", "2018-01-01", "2022-09-01":
 		return doc // one cloud
-	case "2019-05-01", "2020-06-01", "2022-09-01":
 	}
 	return []Doc{doc}
 }

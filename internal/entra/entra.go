@@ -47,6 +47,10 @@ type Config struct {
 	TenantID string
 	// Domain is DefaultDomain if empty.
 	Domain string
+	// ManagementURIs are names of Azure Resource Manager beside Azure's own, for
+	// which tokens may be asked, without a final slash: a client that was given
+	// the address of this server asks for tokens for that address.
+	ManagementURIs []string
 	// NodeGrant returns the identity grant of the compute node that a request to
 	// the instance metadata endpoint came from. Nil means that no caller is a
 	// node.
@@ -89,6 +93,7 @@ func Open(cfg Config) (*Directory, error) {
 	if d.resources, err = builtinResources(); err != nil {
 		return nil, fmt.Errorf("entra: %w", err)
 	}
+	d.resources = append(d.resources, resource{Name: "Azure Resource Manager", URIs: cfg.ManagementURIs})
 	if err := d.keys.load(cfg.KeyDir); err != nil {
 		return nil, fmt.Errorf("entra: load the signing keys: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 
@@ -31,7 +32,22 @@ const (
 
 // AuthenticateARM implements arm.Authenticator.
 func (s *Server) AuthenticateARM(ctx context.Context, r *http.Request) (arm.Caller, error) {
-	return s.caller(ctx, r, audienceManagement, audienceManagement2)
+	return s.caller(ctx, r, append(s.ownAudiences(), audienceManagement, audienceManagement2)...)
+}
+
+// ownAudiences are the audiences that clients with a metadata_host ask tokens
+// for: this server's own address, under the names it has on this machine.
+func (s *Server) ownAudiences() []string {
+	address := s.listener.Addr().String()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil
+	}
+	out := []string{"https://" + address, "https://localhost:" + port}
+	if loopback := "https://127.0.0.1:" + port; loopback != out[0] {
+		out = append(out, loopback)
+	}
+	return out
 }
 
 // AuthenticateML implements ml.Authenticator. The Azure ML clients ask for

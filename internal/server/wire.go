@@ -26,6 +26,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	cfg, log := s.cfg, s.cfg.Log
 	if s.dir, err = entra.Open(entra.Config{
 		Store: s.store, Clock: s.clock, KeyDir: cfg.Home.CA(), OwnerFile: ownerFile(cfg.Home), Logger: log,
+		ManagementURIs: s.ownAudiences(),
 	}); err != nil {
 		return err
 	}
