@@ -81,6 +81,7 @@ func (l *loop) nodeSpec(n *Node) NodeSpec {
 	s := NodeSpec{ID: n.ID, PoolID: n.PoolID, VMSize: n.VMSize, Index: n.Port - firstPort}
 	if p := l.world.pools[n.PoolID]; p != nil {
 		s.VCPUs, s.MemoryGiB, s.GPUs, s.SubnetID, s.Tags = p.VCPUs, p.MemoryGiB, p.GPUs, p.SubnetID, p.Tags
+		s.SubnetPrefix = p.SubnetPrefix
 	}
 	return s
 }

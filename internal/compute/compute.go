@@ -64,6 +64,8 @@ type Pool struct {
 	IdleTime time.Duration
 	// SubnetID is the ARM ID of the subnet that nodes take addresses from, or "".
 	SubnetID string
+	// SubnetPrefix is the address range of the subnet, such as "10.1.0.0/24".
+	SubnetPrefix string `json:",omitempty"`
 	// Tags are the compute's, for runners that can label what they start.
 	Tags map[string]string `json:",omitempty"`
 }

@@ -527,14 +527,22 @@ func TestFinishedItemsCostNothing(t *testing.T) {
 }
 
 func TestCapacityShortfall(t *testing.T) {
-	p := Pool{VMSize: "Standard_NC6s_v3", VCPUs: 6, MemoryGiB: 112, GPUs: 1}
-	got := Capacity{CPUs: 2, MemoryGiB: 7.5}.Shortfall(p)
-	want := "This machine is smaller than Standard_NC6s_v3 (it has 2 of 6 vCPUs, 7.5 of 112 GiB of memory, 0 of 1 GPUs); jobs share what is there."
-	if got != want {
-		t.Errorf("got %q", got)
-	}
-	if s := (Capacity{CPUs: 6, MemoryGiB: 112, GPUs: 1}).Shortfall(p); s != "" {
-		t.Errorf("got %q", s)
+	p := Pool{VMSize: "Standard_NC6s_v3", VCPUs: 6, MemoryGiB: 112, GPUs: 2}
+	all := Capacity{CPUs: 6, MemoryGiB: 112, GPUs: 2}
+	for _, tt := range []struct {
+		machine Capacity
+		gpus    int
+		want    string
+	}{
+		{Capacity{CPUs: 2, MemoryGiB: 7.5}, 0, "This machine is smaller than Standard_NC6s_v3 (it has 2 of 6 vCPUs, 7.5 of 112 GiB of memory, " +
+			"0 of 2 GPUs); jobs share what is there. There is no GPU for the job, so it runs on CPU."},
+		{all, 0, "There is no GPU for the job, so it runs on CPU."},
+		{all, 1, "The node has 1 of 2 GPUs."},
+		{all, 2, ""},
+	} {
+		if got := tt.machine.Shortfall(p, NodeInfo{GPUs: tt.gpus}); got != tt.want {
+			t.Errorf("%+v: got %q", tt, got)
+		}
 	}
 }
 

@@ -283,6 +283,8 @@ func (t *turn) outcome(it *itemRecord) *Outcome {
 		o.Reason = "The command could not be started: " + r.Error
 	case it.TaskCount > 1:
 		o.Reason = fmt.Sprintf("Task %d of %d failed: %s.", o.FailedTask, it.TaskCount, r)
+	case r.OutOfMemory:
+		o.Reason = "The command was killed because its node had no memory left."
 	case r.Signal != "":
 		o.Reason = fmt.Sprintf("The command was killed by %s.", r.Signal)
 	default:

@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -52,8 +53,9 @@ type Capacity struct {
 }
 
 // Shortfall compares one node of pool with what is really there and says in one
-// sentence what is missing, or "" if the machine has all of it.
-func (c Capacity) Shortfall(p Pool) string {
+// line what is missing, or "" if nothing is. The machine may have GPUs and the
+// node none of them: nodes that came before have them.
+func (c Capacity) Shortfall(p Pool, n NodeInfo) string {
 	var missing string
 	add := func(s string) {
 		if missing != "" {
@@ -70,10 +72,18 @@ func (c Capacity) Shortfall(p Pool) string {
 	if p.GPUs > c.GPUs {
 		add(fmt.Sprintf("%d of %d GPUs", c.GPUs, p.GPUs))
 	}
-	if missing == "" {
-		return ""
+	var s string
+	if missing != "" {
+		s = fmt.Sprintf("This machine is smaller than %s (it has %s); jobs share what is there.", p.VMSize, missing)
 	}
-	return fmt.Sprintf("This machine is smaller than %s (it has %s); jobs share what is there.", p.VMSize, missing)
+	switch {
+	case n.GPUs >= p.GPUs:
+	case n.GPUs == 0:
+		s += " There is no GPU for the job, so it runs on CPU."
+	default:
+		s += fmt.Sprintf(" The node has %d of %d GPUs.", n.GPUs, p.GPUs)
+	}
+	return strings.TrimSpace(s)
 }
 
 // NodeSpec is the node that StartNode is asked for.
@@ -88,7 +98,9 @@ type NodeSpec struct {
 	MemoryGiB float64
 	GPUs      int
 	SubnetID  string
-	Tags      map[string]string
+	// SubnetPrefix is the address range of the subnet, such as "10.1.0.0/24".
+	SubnetPrefix string
+	Tags         map[string]string
 }
 
 // NodeInfo is what a runner says of a node that is up.
@@ -98,6 +110,8 @@ type NodeInfo struct {
 	PublicIP  string `json:",omitempty"`
 	// Host is where the node's tasks reach each other.
 	Host string `json:",omitempty"`
+	// GPUs is how many GPUs the node really has.
+	GPUs int `json:",omitempty"`
 	// Dir is a directory on the server's file system that belongs to the node
 	// and goes with it, or "" if the runner has none.
 	Dir string `json:",omitempty"`
@@ -153,6 +167,9 @@ type TaskResult struct {
 	// Lost says that nobody saw the command's end: its supervisor was killed or
 	// the machine went down. What was left of the command has been killed.
 	Lost bool `json:",omitempty"`
+	// OutOfMemory says that the command was killed because its node had no memory
+	// left.
+	OutOfMemory bool `json:",omitempty"`
 	// Error says why the command could not be started.
 	Error string `json:",omitempty"`
 }
@@ -169,6 +186,8 @@ func (r TaskResult) String() string {
 		return "its supervisor was lost"
 	case r.TimedOut:
 		return "it ran longer than its timeout"
+	case r.OutOfMemory:
+		return "it was killed because its node had no memory left"
 	case r.Signal != "":
 		return "it was killed by " + r.Signal
 	}

@@ -302,9 +302,6 @@ func (s *Service) openLogs(ctx context.Context, x *execution, nodes []compute.No
 	if err != nil {
 		return nil, fmt.Errorf("capacity of the machine: %w", err)
 	}
-	if line := capacity.Shortfall(x.pool); line != "" {
-		head = append(head, line)
-	}
 	head = append(head, s.substitution(x))
 	if x.spec.Distribution == "Mpi" {
 		head = append(head, "The processes of this MPI job are started one by one with the rank variables of Open MPI, not by mpirun: a program that calls MPI_Init itself finds itself alone.")
@@ -315,6 +312,10 @@ func (s *Service) openLogs(ctx context.Context, x *execution, nodes []compute.No
 	var tasks []task
 	count := len(nodes) * x.spec.Processes
 	for i := range nodes {
+		lines := head
+		if line := capacity.Shortfall(x.pool, nodes[i].Info); line != "" {
+			lines = append([]string{line}, head...)
+		}
 		for range x.spec.Processes {
 			t := task{Node: nodes[i].ID, Rank: len(tasks), NodeRank: i, Root: roots[i]}
 			// Azure ML numbers the logs of several processes; the first one's is
@@ -325,7 +326,7 @@ func (s *Service) openLogs(ctx context.Context, x *execution, nodes []compute.No
 				t.LogName = fmt.Sprintf("user_logs/std_log_process_%0*d.txt", max(2, len(strconv.Itoa(count-1))), t.Rank)
 			}
 			t.Log = filepath.Join(t.Root, dirLogs, filepath.Base(t.LogName))
-			if err := os.WriteFile(t.Log, []byte(strings.Join(head, "\n")+"\n"), 0o600); err != nil {
+			if err := os.WriteFile(t.Log, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 				return nil, fmt.Errorf("make log: %w", err)
 			}
 			if t.Base, _, err = s.logLength(ctx, x.ws, x.run.Name, t.LogName); err != nil {

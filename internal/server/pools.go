@@ -2,11 +2,13 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
+	"github.com/azimuth-ml/azimuth/internal/rp/network"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -15,10 +17,32 @@ type pools struct{ s *Server }
 
 // PutPool implements machinelearning.Pools.
 func (p pools) PutPool(tx store.Tx, in machinelearning.Pool) error {
+	prefix, err := p.subnetPrefix(tx, in.SubnetID)
+	if err != nil {
+		return err
+	}
 	return p.s.manager.PutPool(tx, compute.Pool{
 		ID: in.ID, VMSize: in.VMSize, VCPUs: in.VCPUs, MemoryGiB: in.MemoryGiB, GPUs: in.GPUs, Priority: in.Priority,
-		Min: in.Min, Max: in.Max, IdleTime: in.IdleTime, SubnetID: in.SubnetID, Tags: in.Tags,
+		Min: in.Min, Max: in.Max, IdleTime: in.IdleTime, SubnetID: in.SubnetID, SubnetPrefix: prefix, Tags: in.Tags,
 	})
+}
+
+// subnetPrefix is the IPv4 range that a cluster's nodes take addresses from. It
+// stays as it is while the cluster is there: Azure refuses to change it.
+func (p pools) subnetPrefix(tx store.Tx, subnetID string) (string, error) {
+	if subnetID == "" {
+		return "", nil
+	}
+	r, err := p.s.kernel.Resources().Get(tx, subnetID)
+	if err != nil {
+		return "", fmt.Errorf("read the subnet of a cluster: %w", err)
+	}
+	for _, prefix := range network.Prefixes(r) {
+		if prefix.Addr().Is4() {
+			return prefix.String(), nil
+		}
+	}
+	return "", nil
 }
 
 // DeletePool implements machinelearning.Pools.

@@ -13,8 +13,8 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/compute"
 )
 
-// capacity is what this process may use of the machine.
-func capacity(ctx context.Context) (compute.Capacity, error) {
+// capacity is what this process may use of the machine, GPUs aside.
+func capacity() (compute.Capacity, error) {
 	mem, err := memoryBytes()
 	if err != nil {
 		return compute.Capacity{}, err
@@ -22,7 +22,6 @@ func capacity(ctx context.Context) (compute.Capacity, error) {
 	return compute.Capacity{
 		CPUs:      runtime.NumCPU(),
 		MemoryGiB: float64(mem) / (1 << 30),
-		GPUs:      gpus(ctx),
 	}, nil
 }
 

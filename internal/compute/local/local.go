@@ -43,7 +43,10 @@ type Options struct {
 	// Supervisor is the command that runs SuperviseMain with the arguments that
 	// follow it. The default is this executable with the argument "supervise".
 	Supervisor []string
-	Log        *slog.Logger
+	// Devices are the GPUs to give to nodes, as values for CUDA_VISIBLE_DEVICES.
+	// nil means those that this process was given or, by default, all there are.
+	Devices []string
+	Log     *slog.Logger
 }
 
 // Runner implements compute.Runner. Close it after use; what runs goes on.
@@ -53,6 +56,8 @@ type Runner struct {
 	bootDelay  func(string) time.Duration
 	supervisor []string
 	log        *slog.Logger
+	limits     *limiter        // nil where limits cannot be set
+	devices    func() []string // the GPUs
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -69,6 +74,8 @@ type node struct {
 	Spec    compute.NodeSpec
 	ReadyAt time.Time
 	Info    compute.NodeInfo
+	// GPUs are values for CUDA_VISIBLE_DEVICES.
+	GPUs []string `json:",omitempty"`
 }
 
 // task is one task directory and what this process knows of it.
@@ -121,6 +128,17 @@ func Open(o Options) (*Runner, error) {
 		}
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.devices = sync.OnceValue(func() []string {
+		if o.Devices != nil {
+			return o.Devices
+		}
+		return devices(r.ctx)
+	})
+	if r.limits, err = openLimiter("/proc/self", dir); err != nil {
+		r.log.Info("jobs run without limits on memory, CPU and processes", logReason, err)
+		r.limits = nil
+	}
+	r.limits.sweep()
 	if err := r.discover(); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("open the local runner: %w", err)
@@ -132,6 +150,7 @@ func Open(o Options) (*Runner, error) {
 func (r *Runner) Close() {
 	r.cancel()
 	r.wg.Wait()
+	r.limits.sweep()
 }
 
 func (r *Runner) nodesDir() string         { return filepath.Join(r.dir, "nodes") }
@@ -202,32 +221,23 @@ func (r *Runner) discoverTask(d taskDir) error {
 }
 
 // Capacity implements compute.Runner.
-func (r *Runner) Capacity(ctx context.Context) (compute.Capacity, error) { return capacity(ctx) }
+func (r *Runner) Capacity(context.Context) (compute.Capacity, error) {
+	c, err := capacity()
+	if err != nil {
+		return c, fmt.Errorf("capacity of this machine: %w", err)
+	}
+	c.GPUs = len(r.devices())
+	return c, nil
+}
 
 // StartNode implements compute.Runner.
 func (r *Runner) StartNode(ctx context.Context, spec compute.NodeSpec) (compute.NodeInfo, error) {
 	if err := checkName(spec.ID); err != nil {
 		return compute.NodeInfo{}, fmt.Errorf("start node: %w", err)
 	}
-	r.mu.Lock()
-	n := r.nodes[spec.ID]
-	r.mu.Unlock()
-	if n == nil {
-		dir := r.nodeDir(spec.ID)
-		n = &node{
-			Spec: spec, ReadyAt: r.clock.Now().Add(r.bootDelay(spec.VMSize)),
-			Info: compute.NodeInfo{PrivateIP: privateIP(spec.Index), Host: "127.0.0.1", Dir: filepath.Join(dir, "work")},
-		}
-		if err := os.MkdirAll(n.Info.Dir, 0o700); err != nil {
-			return compute.NodeInfo{}, fmt.Errorf("start node: %w", err)
-		}
-		if err := writeJSON(filepath.Join(dir, "node.json"), n); err != nil {
-			return compute.NodeInfo{}, fmt.Errorf("start node: %w", err)
-		}
-		r.mu.Lock()
-		r.nodes[spec.ID] = n
-		r.tell(r.nodeReport(n))
-		r.mu.Unlock()
+	n, err := r.makeNode(spec)
+	if err != nil {
+		return compute.NodeInfo{}, fmt.Errorf("start node: %w", err)
 	}
 	if wait := n.ReadyAt.Sub(r.clock.Now()); wait > 0 {
 		if err := clock.Sleep(ctx, r.clock, wait); err != nil {
@@ -240,12 +250,36 @@ func (r *Runner) StartNode(ctx context.Context, spec compute.NodeSpec) (compute.
 	return n.Info, nil
 }
 
-// privateIP is an address to show, counted from the first that Azure gives out
-// in a subnet 10.0.0.0/16 (it keeps the first four to itself). Nothing listens
-// there: on this machine tasks reach each other on the loopback.
-func privateIP(index int) string {
-	n := index + 4
-	return fmt.Sprintf("10.0.%d.%d", n>>8&0xff, n&0xff)
+// makeNode returns the node, which it makes unless there is one. What a node has
+// for itself is chosen and written down in one step, so that no two share it.
+func (r *Runner) makeNode(spec compute.NodeSpec) (*node, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.nodes[spec.ID]; n != nil {
+		return n, nil
+	}
+	ip, err := r.privateIP(spec)
+	if err != nil {
+		return nil, err
+	}
+	dir := r.nodeDir(spec.ID)
+	n := &node{
+		Spec: spec, ReadyAt: r.clock.Now().Add(r.bootDelay(spec.VMSize)),
+		Info: compute.NodeInfo{PrivateIP: ip, Host: r.loopbackHost(), Dir: filepath.Join(dir, "work")},
+	}
+	if spec.GPUs > 0 {
+		n.GPUs = r.freeDevices(spec.GPUs)
+		n.Info.GPUs = len(n.GPUs)
+	}
+	if err := os.MkdirAll(n.Info.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := writeJSON(filepath.Join(dir, "node.json"), n); err != nil {
+		return nil, err
+	}
+	r.nodes[spec.ID] = n
+	r.tell(r.nodeReport(n))
+	return n, nil
 }
 
 func (r *Runner) nodeReport(n *node) compute.Report {
@@ -288,6 +322,10 @@ func (r *Runner) StopNode(ctx context.Context, nodeID string) error {
 	if err := removeTree(r.nodeDir(nodeID)); err != nil {
 		return fmt.Errorf("stop node: %w", err)
 	}
+	if err := r.limits.release(ctx, nodeID); err != nil {
+		// An empty group costs next to nothing, and the next start removes it.
+		r.log.Warn("cannot remove the limits of a node", logNode, nodeID, logError, err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.nodes, nodeID)
@@ -314,10 +352,11 @@ func (r *Runner) StartTask(ctx context.Context, spec compute.TaskSpec) error {
 	if r.tasks[spec.ID] != nil {
 		return nil
 	}
-	if n := r.nodes[spec.NodeID]; n == nil || r.clock.Now().Before(n.ReadyAt) {
+	n := r.nodes[spec.NodeID]
+	if n == nil || r.clock.Now().Before(n.ReadyAt) {
 		return fmt.Errorf("start task %s: node %s is not up", spec.ID, spec.NodeID)
 	}
-	alive, cmd, err := spawn(t.taskDir, r.supervisor, spec)
+	alive, cmd, err := spawn(t.taskDir, r.supervisor, r.withDevices(spec, n), r.limits.limits(n.Spec))
 	if err != nil {
 		// No supervisor has run, so nothing else has.
 		return errors.Join(fmt.Errorf("start task %s: %w", spec.ID, err), removeTree(string(t.taskDir)))
@@ -453,8 +492,9 @@ func removeTree(dir string) error {
 
 // Keys of log attributes.
 const (
-	logNode  = "node"
-	logTask  = "task"
-	logError = "error"
-	logFile  = "log"
+	logNode   = "node"
+	logTask   = "task"
+	logError  = "error"
+	logReason = "reason"
+	logFile   = "log"
 )

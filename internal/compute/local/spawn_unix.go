@@ -24,7 +24,7 @@ const (
 
 // spawn makes a task directory and starts its supervisor. After an error no
 // supervisor runs.
-func spawn(d taskDir, command []string, spec compute.TaskSpec) (aliveness, *exec.Cmd, error) {
+func spawn(d taskDir, command []string, spec compute.TaskSpec, limits nodeLimits) (aliveness, *exec.Cmd, error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return nil, nil, err
 	}
@@ -38,6 +38,9 @@ func spawn(d taskDir, command []string, spec compute.TaskSpec) (aliveness, *exec
 	}
 	if err := unix.Mkfifo(d.alive(), 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, nil, fmt.Errorf("make FIFO: %w", err)
+	}
+	if err := writeJSON(d.limits(), limits); err != nil {
+		return nil, nil, err
 	}
 	if err := writeJSON(d.spec(), spec); err != nil {
 		return nil, nil, err

@@ -48,6 +48,8 @@ func SuperviseMain(ctx context.Context, args []string, stderr io.Writer) int {
 type supervisor struct {
 	dir    taskDir
 	spec   compute.TaskSpec
+	limits nodeLimits
+	killed int      // processes of the node that ran out of memory before
 	room   *os.File // for the result
 	result compute.TaskResult
 	info   supervisorInfo
@@ -63,6 +65,9 @@ func (s *supervisor) run(ctx context.Context) error {
 	}
 	if err := readJSON(s.dir.spec(), &s.spec); err != nil {
 		return fmt.Errorf("read task: %w", err)
+	}
+	if err := readJSON(s.dir.limits(), &s.limits); err != nil {
+		return fmt.Errorf("read limits: %w", err)
 	}
 	// The lock was free, so an earlier supervisor is dead. Had it come as far as
 	// its supervisor.json, the command may have run, and must not run again.
@@ -187,13 +192,22 @@ func (s *supervisor) start() (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	cmd := &exec.Cmd{
-		Path: path, Args: s.spec.Argv, Dir: s.spec.Dir,
-		Env:    append(s.spec.Env[:len(s.spec.Env):len(s.spec.Env)], taskVariable+"="+s.spec.ID),
-		Stdout: log, Stderr: log,
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+	command := func() *exec.Cmd {
+		return &exec.Cmd{
+			Path: path, Args: s.spec.Argv, Dir: s.spec.Dir,
+			Env:    append(s.spec.Env[:len(s.spec.Env):len(s.spec.Env)], taskVariable+"="+s.spec.ID),
+			Stdout: log, Stderr: log,
+			SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+		}
 	}
-	if err := cmd.Start(); err != nil {
+	s.killed = memoryKills(s.limits.Groups)
+	cmd, err := startWithin(s.limits, command)
+	var without errLimits
+	if errors.As(err, &without) {
+		fmt.Fprintf(log, "The command runs without limits on memory, CPU and processes: %v\n", without)
+		cmd, err = startWithin(nodeLimits{}, command)
+	}
+	if err != nil {
 		return 0, err
 	}
 	pid = cmd.Process.Pid
@@ -221,9 +235,13 @@ func (s *supervisor) ended(status unix.WaitStatus) {
 	if status.Signaled() {
 		s.result.ExitCode = 128 + int(status.Signal())
 		s.result.Signal = unix.SignalName(status.Signal())
-		return
+	} else {
+		s.result.ExitCode = status.ExitStatus()
 	}
-	s.result.ExitCode = status.ExitStatus()
+	// A shell passes the end of the process that was killed on as 128+9.
+	if s.result.ExitCode == 128+int(syscall.SIGKILL) && memoryKills(s.limits.Groups) > s.killed {
+		s.result.OutOfMemory = true
+	}
 }
 
 // clearWithin is how long clear tries: a process that the kernel does not let

@@ -18,6 +18,7 @@ import (
 //
 //	task.json        the compute.TaskSpec; written by the server before anything
 //	                 is started
+//	limits.json      the nodeLimits
 //	lock             locked by the server before it starts the supervisor, which
 //	                 inherits the lock and keeps it for life: no second
 //	                 supervisor can ever start while one lives
@@ -32,6 +33,7 @@ import (
 type taskDir string
 
 func (d taskDir) spec() string       { return filepath.Join(string(d), "task.json") }
+func (d taskDir) limits() string     { return filepath.Join(string(d), "limits.json") }
 func (d taskDir) lock() string       { return filepath.Join(string(d), "lock") }
 func (d taskDir) alive() string      { return filepath.Join(string(d), "alive") }
 func (d taskDir) supervisor() string { return filepath.Join(string(d), "supervisor.json") }

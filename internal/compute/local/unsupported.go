@@ -26,7 +26,7 @@ type aliveness interface {
 
 func watchAlive(string) (aliveness, error) { return nil, errUnsupported }
 
-func spawn(taskDir, []string, compute.TaskSpec) (aliveness, *exec.Cmd, error) {
+func spawn(taskDir, []string, compute.TaskSpec, nodeLimits) (aliveness, *exec.Cmd, error) {
 	return nil, nil, errUnsupported
 }
 
@@ -36,7 +36,9 @@ func signalStop(*os.Process) error { return errUnsupported }
 
 func killLeftovers(context.Context, supervisorInfo, string) error { return errUnsupported }
 
-func capacity(context.Context) (compute.Capacity, error) { return compute.Capacity{}, errUnsupported }
+func gpus(context.Context) int { return 0 }
+
+func capacity() (compute.Capacity, error) { return compute.Capacity{}, errUnsupported }
 
 // SuperviseMain says that supervisors do not work on this system.
 func SuperviseMain(_ context.Context, _ []string, stderr io.Writer) int {

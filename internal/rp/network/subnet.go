@@ -66,7 +66,7 @@ func (p *provider) completeSubnet(tx store.Tx, network, r, existing *arm.Resourc
 		return err
 	}
 	if existing != nil {
-		was, is := subnetPrefixes(existing), subnetPrefixes(r)
+		was, is := Prefixes(existing), Prefixes(r)
 		users, err := p.users(tx, r.ID)
 		if err != nil {
 			return err
@@ -138,7 +138,7 @@ func (p *provider) checkRange(network, r *arm.Resource, siblings []*arm.Resource
 				"Subnet '%s' is not valid because its IP address range is outside the IP address range of virtual network '%s'.", id.Name(), vnet)
 		}
 		for _, sib := range siblings {
-			for _, o := range subnetPrefixes(sib) {
+			for _, o := range Prefixes(sib) {
 				if n.Overlaps(o) {
 					return arm.BadRequest("NetcfgSubnetRangesOverlap",
 						"Subnet '%s' is not valid because its IP address range overlaps with that of an existing subnet in virtual network '%s'.", id.Name(), vnet)
@@ -149,8 +149,8 @@ func (p *provider) checkRange(network, r *arm.Resource, siblings []*arm.Resource
 	return nil
 }
 
-// subnetPrefixes is the ranges of a subnet whose prefixes were checked before.
-func subnetPrefixes(r *arm.Resource) []netip.Prefix {
+// Prefixes is the address ranges of a subnet, which were checked when it was put.
+func Prefixes(r *arm.Resource) []netip.Prefix {
 	var out []netip.Prefix
 	add := func(v any) {
 		s, _ := v.(string)
