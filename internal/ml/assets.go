@@ -240,68 +240,6 @@ func (s *Service) dropVersion(d *arm.Delete) error {
 	return err
 }
 
-// listAssets lists containers, or versions newest first, with $top, $skip,
-// $skipToken and listViewType. Anonymous assets are left out, as Azure does.
-func (s *Service) listAssets(suffix string) func(context.Context, *arm.Request, arm.ID) (*arm.Page, error) {
-	typ := typeWorkspace + "/" + suffix
-	return func(ctx context.Context, req *arm.Request, parent arm.ID) (*arm.Page, error) {
-		size, err := req.PageSize()
-		if err != nil {
-			return nil, err
-		}
-		after, err := req.SkipToken()
-		if err != nil {
-			return nil, err
-		}
-		view, err := listView(req)
-		if err != nil {
-			return nil, err
-		}
-		if o := req.Query.Get("$orderby"); o != "" && !strings.EqualFold(o, "createdtime desc") {
-			return nil, arm.NotImplemented("the order '%s' of a list", o)
-		}
-		for _, name := range []string{"tags", "properties", "hash", "hashversion", "feed", "offset"} {
-			if v := req.Query.Get(name); v != "" {
-				return nil, arm.NotImplemented("listing assets by '%s'", name)
-			}
-		}
-		page := &arm.Page{}
-		err = s.cfg.Store.View(ctx, func(tx store.Tx) error {
-			if _, err := s.kernel.Load(ctx, tx, parent); err != nil {
-				return err
-			}
-			seen := after == ""
-			var last *arm.Resource
-			for r, err := range s.kernel.Resources().Children(tx, parent, typ) {
-				if err != nil {
-					return err
-				}
-				if !seen { // lists are short: the place to go on from is found by looking
-					seen = r.Sort+"|"+arm.Key(r.ID) >= after
-					if !seen || r.Sort+"|"+arm.Key(r.ID) == after {
-						continue
-					}
-				}
-				archived := r.Body.Bool("properties.isArchived", false)
-				if archived && view == viewA || !archived && view == viewZ || r.Body.Bool("properties.isAnonymous", false) {
-					continue
-				}
-				if len(page.Value) == size {
-					page.Next = arm.EncodeToken(last.Sort + "|" + arm.Key(last.ID))
-					return nil
-				}
-				doc, err := s.kernel.Render(ctx, tx, r)
-				if err != nil {
-					return err
-				}
-				page.Value, last = append(page.Value, doc), r
-			}
-			return nil
-		})
-		return page, err
-	}
-}
-
 // uploadLife is how long the address that startPendingUpload gives is good.
 // Azure's own is not documented.
 const uploadLife = 24 * 60 * 60

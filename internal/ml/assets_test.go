@@ -152,6 +152,29 @@ func TestAssets(t *testing.T) {
 	if r = h.Want(200, "GET", r.Body.String("nextLink"), nil); !slices.Equal(r.Names(), []string{"1"}) || r.Body.String("nextLink") != "" {
 		t.Errorf("second page is %s", r.Raw)
 	}
+	h.Clock.Step(1e9)
+	h.Want(200, "PUT", wsID+"/data/iris/versions/1", map[string]any{"properties": map[string]any{
+		"dataType": "uri_file", "dataUri": "azureml://datastores/d/paths/1", "tags": map[string]any{"a": "c"}, "description": "first",
+		"properties": map[string]any{"hash_sha256": "h", "hash_version": "202208"},
+	}})
+	put("/data/iris/versions/9", map[string]any{"dataType": "uri_file", "dataUri": "azureml://datastores/d/paths/9", "isAnonymous": true, "properties": map[string]any{"hash_sha256": "h9"}})
+	for query, want := range map[string]string{
+		"tags=a": "7 1", "$tags=a%3Dc": "1", "tags=a%3Dc": "1", "tags=a,b": "", "properties=hash_sha256": "1", "version=7": "7", "description=FIRST": "1",
+		"hash=h": "1", "hash=h&hashVersion=1": "", "hash=h9": "9", "offset=1": "1", "offset=5": "",
+		"$orderBy=createdtime": "1 7", "$orderBy=createdtime+asc&$top=1": "1", "$orderBy=modifiedtime+desc": "1 7", "$orderBy=modifiedtime": "7 1",
+	} {
+		if got := strings.Join(h.Want(200, "GET", wsID+"/data/iris/versions?listViewType=All&"+query, nil).Names(), " "); got != want {
+			t.Errorf("versions?%s are %q, want %q", query, got, want)
+		}
+	}
+	r = h.Want(200, "GET", wsID+"/data/iris/versions?listViewType=All&$orderBy=createdtime&$top=1", nil)
+	if r = h.Want(200, "GET", r.Body.String("nextLink"), nil); !slices.Equal(r.Names(), []string{"7"}) || r.Body.String("nextLink") != "" {
+		t.Errorf("second page of the oldest first is %s", r.Raw)
+	}
+	for _, query := range []string{"$orderBy=name", "offset=-1", "count=x", "$skip=%3F", "listViewType=Some"} {
+		h.Refused(400, "UserError", "", "GET", wsID+"/data/iris/versions?"+query, nil)
+	}
+	h.Want(200, "DELETE", wsID+"/data/iris/versions/9", nil)
 	h.Want(200, "DELETE", wsID+"/data/iris/versions/7", nil)
 	if got := h.Want(200, "GET", wsID+"/data/iris", nil).Body.String("properties.latestVersion"); got != "1" {
 		t.Errorf("latest version after a delete is %s", got)

@@ -56,12 +56,9 @@ func readDatastoreQuery(req *arm.Request) (*datastoreQuery, error) {
 	default:
 		return nil, userError("orderBy", "The value '%s' of orderBy is none of createdtime, modifiedtime and name.", req.Query.Get("orderby"))
 	}
-	token, err := req.SkipToken()
+	token, err := skipToken(req)
 	if err != nil {
 		return nil, err
-	}
-	if token == "" {
-		token = req.Query.Get("$skip")
 	}
 	if token != "" {
 		if q.skipped, err = strconv.Atoi(token); err != nil || q.skipped < 0 {

@@ -438,16 +438,9 @@ func (s *Service) listJobs(ctx context.Context, req *arm.Request, parent arm.ID)
 		}
 		size = n
 	}
-	after, err := req.SkipToken()
+	after, err := skipToken(req)
 	if err != nil {
 		return nil, err
-	}
-	if skip := req.Query.Get("$skip"); after == "" && skip != "" {
-		b, err := base64.RawURLEncoding.DecodeString(skip)
-		if err != nil {
-			return nil, userError("$skip", "The value '%s' of $skip is not one that this service gave out.", skip)
-		}
-		after = string(b)
 	}
 	view, err := listView(req)
 	if err != nil {
