@@ -136,7 +136,8 @@ func (s *Service) DeleteBlob(ctx context.Context, account, container, name strin
 	if err != nil {
 		return err
 	}
-	return s.eng.remove(ctx, at, func(*blobRec) error { return nil })
+	_, err = s.eng.remove(ctx, at, includeSnapshots, func(*blobRec) error { return nil })
+	return err
 }
 
 // ListBlobs yields the blobs whose names begin with prefix, in name order, without

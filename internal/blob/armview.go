@@ -91,7 +91,7 @@ func (s *Service) DeleteContainerIn(tx store.Tx, uid, name string) error {
 	if err := tx.Delete(bucketContainers, containerKey(uid, name)); err != nil {
 		return err
 	}
-	return s.eng.discard(tx, garbage{Kind: "container", ID: c.ID})
+	return s.eng.discardContainer(tx, c)
 }
 
 // DeleteAccountIn removes everything that an account instance has. Its space

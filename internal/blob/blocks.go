@@ -152,7 +152,7 @@ func (e *engine) commit(ctx context.Context, r ref, choices []blockChoice, build
 				return err
 			}
 		}
-		if gone, err = e.release(tx, old); err != nil {
+		if gone, err = e.supersede(tx, p, r.uid, b); err != nil {
 			return err
 		}
 		return save(tx, bucketBlobs, key, b)
@@ -382,7 +382,16 @@ func (e *engine) tryAppend(ctx context.Context, r ref, in *intake, check func(*b
 		}
 		b.File, b.Size, b.Modified, b.ETag = id, offset+in.size, now, etag
 		b.Blocks++
-		if err := save(tx, bucketFiles, id, fileRec{Size: b.Size, CRC: crc, Append: true}); err != nil {
+		f, err := load[fileRec](tx, bucketFiles, id)
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			f = &fileRec{}
+		}
+		// Snapshots and versions may name the file, too, up to where it was then.
+		f.Size, f.CRC, f.Append = b.Size, crc, true
+		if err := save(tx, bucketFiles, id, f); err != nil {
 			return err
 		}
 		return save(tx, bucketBlobs, key, b)

@@ -16,7 +16,8 @@ type Report struct {
 	// Blobs counts committed blobs, Files the files they and uncommitted blocks
 	// are in.
 	Blobs, Files int
-	// Bytes is the size of all blobs together. Copies share files.
+	// Bytes is the size of all blobs together, with their snapshots, versions and
+	// what soft delete keeps. Copies share files.
 	Bytes int64
 	// Orphans counts files that nothing names. They are removed at the next
 	// start and harmless until then.
@@ -34,7 +35,7 @@ func (s *Service) Check(ctx context.Context) (*Report, error) {
 	r := &Report{}
 	c := &checker{e: s.eng, r: r}
 	for bucket, check := range map[string]func(context.Context, store.Entry) (string, error){
-		bucketFiles: c.file, bucketInline: c.inlineRow, bucketBlobs: c.blob,
+		bucketFiles: c.file, bucketInline: c.inlineRow, bucketBlobs: c.blob, bucketPast: c.past,
 	} {
 		if err := c.each(ctx, bucket, check); err != nil {
 			return nil, fmt.Errorf("check blobs: %w", err)
@@ -168,6 +169,15 @@ func (c *checker) inlineRow(_ context.Context, row store.Entry) (string, error) 
 		return "The bytes of blob row " + row.Key + " are not those that were written.", nil
 	}
 	return "", nil
+}
+
+// past is blob for what a blob was.
+func (c *checker) past(ctx context.Context, row store.Entry) (string, error) {
+	problem, err := c.blob(ctx, row)
+	if problem == "" && err == nil {
+		c.r.Blobs--
+	}
+	return problem, err
 }
 
 // blob checks that the data a blob names is there and as long as the blob.

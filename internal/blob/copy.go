@@ -77,7 +77,7 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 		if err := e.share(tx, from, in, b); err != nil {
 			return err
 		}
-		if gone, err = e.release(tx, old); err != nil {
+		if gone, err = e.supersede(tx, p, dst.uid, b); err != nil {
 			return err
 		}
 		return save(tx, bucketBlobs, p.key, b)
@@ -157,9 +157,6 @@ func (s *Service) copySource(c *call) (ref, error) {
 	if err != nil {
 		return ref{}, badHeader("x-ms-copy-source", raw)
 	}
-	if q.Get("snapshot") != "" || q.Get("versionid") != "" {
-		return ref{}, refuse("CannotVerifyCopySource") // there are none
-	}
 	req := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}, TLS: c.r.TLS, RemoteAddr: c.r.RemoteAddr}
 	src := &call{r: req.WithContext(c.r.Context()), q: q, id: c.id, version: c.version, acct: acct, service: "blob"}
 	src.container, src.blob = splitPath(u)
@@ -167,6 +164,9 @@ func (s *Service) copySource(c *call) (ref, error) {
 		return ref{}, badHeader("x-ms-copy-source", raw)
 	}
 	if src.op, err = s.ops.find(onBlob, req, url.Values{}); err != nil {
+		return ref{}, err
+	}
+	if src.at, err = parseMoment(q); err != nil {
 		return ref{}, err
 	}
 	own := c.r.Header.Get("Authorization")
@@ -262,6 +262,7 @@ func (s *Service) copyBlob(c *call) error {
 	if err != nil {
 		return err
 	}
+	tellVersion(c.w.Header(), b)
 	if fromURL {
 		notEncrypted(c.w.Header())
 		return answer(c, http.StatusCreated, b.ETag, b.Modified)

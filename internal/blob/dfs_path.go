@@ -127,7 +127,7 @@ func (s *Service) deletePath(c *call) error {
 	case recursive && rec.Tree:
 		err = s.eng.removeTree(c.r.Context(), c.ref(), check)
 	case rec.Tree:
-		err = s.eng.remove(c.r.Context(), c.ref(), check)
+		_, err = s.eng.remove(c.r.Context(), c.ref(), refuseSnapshots, check)
 	default:
 		err = s.deleteFlat(c, recursive, after, check)
 	}
@@ -147,7 +147,8 @@ func (s *Service) deleteFlat(c *call, recursive bool, after string, check func(*
 	case err != nil:
 		return err
 	case !b.isDirectory():
-		return s.eng.remove(c.r.Context(), c.ref(), check)
+		_, err := s.eng.remove(c.r.Context(), c.ref(), refuseSnapshots, check)
+		return err
 	default:
 		if err := check(b); err != nil {
 			return err

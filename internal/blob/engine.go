@@ -43,6 +43,8 @@ type ref struct {
 	// the ACLs of a tree to allow, when these decide.
 	as   *actor
 	need need
+	// at names something of the blob's past; nil is the blob itself.
+	at *moment
 	// birth is what the request says about the permissions of what it makes.
 	birth *birth
 }
@@ -59,9 +61,8 @@ func newEngine(st store.Store, c clock.Clock, f *files) *engine {
 // stamp returns the present and an ETag that no resource has had before. Azure's
 // ETags are the time in units of 100 ns; ours are too, made strictly increasing.
 func (e *engine) stamp() (now int64, etag uint64) {
-	const unixEpoch = 621355968000000000 // 1970 in 100 ns since year 1
 	now = e.clock.Now().UnixNano()
-	want := unixEpoch + uint64(now/100)
+	want := unixTicks + uint64(now/100)
 	for {
 		last := e.etag.Load()
 		next := max(want, last+1)
@@ -93,7 +94,7 @@ func find(tx store.Tx, r ref) (key string, b *blobRec, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return p.key, p.rec, nil
+	return p.find(tx, r)
 }
 
 // visible is b unless it consists of uncommitted blocks only.
@@ -167,7 +168,7 @@ func (e *engine) deleteContainer(ctx context.Context, uid, name string, check fu
 		if err := tx.Delete(bucketContainers, containerKey(uid, name)); err != nil {
 			return err
 		}
-		return e.discard(tx, garbage{Kind: "container", ID: c.ID})
+		return e.discardContainer(tx, c)
 	})
 	if err != nil {
 		return fmt.Errorf("delete container %s: %w", name, err)
@@ -230,7 +231,7 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 		if err != nil {
 			return err
 		}
-		if gone, err = e.release(tx, old); err != nil {
+		if gone, err = e.supersede(tx, p, r.uid, b); err != nil {
 			return err
 		}
 		return save(tx, bucketBlobs, p.key, b)
@@ -253,22 +254,28 @@ func (e *engine) undo(in *intake, err error) {
 	}
 }
 
-// update changes a blob's properties and gives it a new ETag.
-func (e *engine) update(ctx context.Context, r ref, change func(*blobRec) error) (b *blobRec, err error) {
+// update changes a blob's properties and gives it a new ETag. versioned says that
+// the change makes a new version of it where versions are kept.
+func (e *engine) update(ctx context.Context, r ref, versioned bool, change func(*blobRec) error) (b *blobRec, err error) {
 	now, etag := e.stamp()
 	err = e.store.Update(ctx, func(tx store.Tx) error {
-		var key string
-		if key, b, err = find(tx, r); err != nil {
+		p, err := look(tx, r)
+		if err != nil {
 			return err
 		}
-		if b = visible(b); b == nil {
+		if b = visible(p.rec); b == nil {
 			return refuse("BlobNotFound")
+		}
+		if versioned {
+			if err := e.advance(tx, p, r.uid, etag); err != nil {
+				return err
+			}
 		}
 		if err := change(b); err != nil {
 			return err
 		}
 		b.ETag, b.Modified = etag, now
-		return save(tx, bucketBlobs, key, b)
+		return save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("change blob %s: %w", r.name, err)
@@ -276,19 +283,48 @@ func (e *engine) update(ctx context.Context, r ref, change func(*blobRec) error)
 	return b, nil
 }
 
-// remove deletes a blob, with the uncommitted blocks it may have.
-func (e *engine) remove(ctx context.Context, r ref, check func(*blobRec) error) error {
+// snapshotsToo says what a deletion does about the snapshots of the blob.
+type snapshotsToo byte
+
+const (
+	refuseSnapshots  snapshotsToo = iota // there must be none
+	includeSnapshots                     // they go, too
+	onlySnapshots                        // they alone go
+)
+
+// remove deletes a blob, with the uncommitted blocks it may have, or what r names
+// of its past. It reports whether that is still kept somehow.
+func (e *engine) remove(ctx context.Context, r ref, too snapshotsToo, check func(*blobRec) error) (kept bool, err error) {
 	var gone []string
 	var b *blobRec
-	err := e.store.Update(ctx, func(tx store.Tx) (err error) {
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		gone, kept = nil, false
+		p, err := look(tx, r)
+		if err != nil {
+			return err
+		}
 		var key string
-		if key, b, err = find(tx, r); err != nil {
+		if key, b, err = p.find(tx, r); err != nil {
 			return err
 		}
 		if visible(b) == nil {
 			return refuse("BlobNotFound")
 		}
 		if err := check(b); err != nil {
+			return err
+		}
+		switch {
+		case b.former:
+			rec, err := load[pastRec](tx, bucketPast, key)
+			if err != nil {
+				return err
+			}
+			gone, kept, err = e.removePast(tx, r.uid, key, rec)
+			return err
+		case r.at != nil:
+			return refuse("OperationNotAllowedOnRootBlob")
+		}
+		if gone, kept, err = e.removeSnapshots(tx, p, r.uid, too); err != nil || too == onlySnapshots {
 			return err
 		}
 		if b.Dir != "" {
@@ -298,16 +334,50 @@ func (e *engine) remove(ctx context.Context, r ref, check func(*blobRec) error) 
 				return refuse("DirectoryIsNotEmpty")
 			}
 		}
-		if gone, err = e.release(tx, b); err != nil {
+		buried, err := e.bury(tx, p, r.uid, b, true)
+		if err != nil {
 			return err
 		}
-		return tx.Delete(bucketBlobs, key)
+		kept = kept || buried
+		if !buried {
+			more, err := e.release(tx, b)
+			if err != nil {
+				return err
+			}
+			gone = append(gone, more...)
+		}
+		return tx.Delete(bucketBlobs, p.key)
 	})
 	if err != nil {
-		return fmt.Errorf("delete blob %s: %w", r.name, err)
+		return false, fmt.Errorf("delete blob %s: %w", r.name, err)
 	}
 	e.settle(gone, b)
-	return nil
+	if too != refuseSnapshots {
+		e.kick() // the snapshots may have left something to the reaper, too
+	}
+	return kept, nil
+}
+
+// removeSnapshots deletes the snapshots of a blob that is to be deleted.
+func (e *engine) removeSnapshots(tx store.Tx, p *spot, uid string, too snapshotsToo) (gone []string, kept bool, err error) {
+	keys, recs, err := p.pastRows(tx)
+	if err != nil {
+		return nil, false, err
+	}
+	for i, rec := range recs {
+		if rec.Kind != pastSnapshot || rec.Deleted != 0 {
+			continue
+		}
+		if too == refuseSnapshots {
+			return nil, false, refuse("SnapshotsPresent")
+		}
+		more, k, err := e.removePast(tx, uid, keys[i], rec)
+		if err != nil {
+			return nil, false, err
+		}
+		gone, kept = append(gone, more...), kept || k
+	}
+	return gone, kept, nil
 }
 
 // release gives up the data and the uncommitted blocks of old. It returns the

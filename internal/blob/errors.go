@@ -153,6 +153,9 @@ func describe(code string) (int, string) {
 		return http.StatusBadRequest, "One of the request inputs is out of range."
 	case "OutOfRangeQueryParameterValue":
 		return http.StatusBadRequest, "One of the query parameters specified in the request URI is outside the permissible range."
+	case "OperationNotAllowedOnRootBlob":
+		// The status is a guess: no reference says it.
+		return http.StatusForbidden, "The specified operation is not allowed on the root blob."
 	case "PathAlreadyExists":
 		return http.StatusConflict, "The specified path already exists."
 	case "PathConflict":
@@ -167,6 +170,8 @@ func describe(code string) (int, string) {
 		return http.StatusRequestEntityTooLarge, "The request body is too large and exceeds the maximum permissible limit."
 	case "ResourceTypeMismatch":
 		return http.StatusConflict, "The resource type specified in the request does not match the type of the resource."
+	case "SnapshotsPresent":
+		return http.StatusConflict, "This operation is not permitted because the blob has snapshots."
 	case "SourceConditionNotMet":
 		return http.StatusPreconditionFailed, "The source condition specified using HTTP conditional header(s) is not met."
 	case "SourcePathNotFound":

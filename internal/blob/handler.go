@@ -27,12 +27,32 @@ type call struct {
 	op              *operation
 	sas             *sasToken // set when a SAS authorised the request
 	as              *actor    // on whose behalf; nil is the superuser
+	at              *moment   // of the blob's past; nil is the blob itself
 	// addOnly tells that the caller may write the blob only if it is new.
 	addOnly bool
 }
 
 func (c *call) ref() ref {
-	return ref{uid: c.acct.UID, container: c.container, name: c.blob, as: c.as, need: c.op.need}
+	return ref{uid: c.acct.UID, container: c.container, name: c.blob, as: c.as, need: c.op.need, at: c.at}
+}
+
+// parseMoment reads which snapshot or version a request is about.
+func parseMoment(q url.Values) (*moment, error) {
+	snapshot, version := q.Get("snapshot"), q.Get("versionid")
+	name, v := "snapshot", snapshot
+	switch {
+	case snapshot == "" && version == "":
+		return nil, nil
+	case snapshot != "" && version != "":
+		return nil, badQuery("versionid", version, "It is given beside snapshot.")
+	case version != "":
+		name, v = "versionid", version
+	}
+	at, ok := parseTicks(v)
+	if !ok {
+		return nil, badQuery(name, v, "")
+	}
+	return &moment{version: version != "", at: at}, nil
 }
 
 // isVersion reports whether v has the form of a service version, a date.
@@ -154,9 +174,12 @@ func refuseUnsupported(c *call) error {
 			return notImplemented(c.op.name + " with " + feature)
 		}
 	}
-	if c.q.Get("snapshot") != "" || c.q.Get("versionid") != "" {
-		// There are no snapshots and no versions, so none has that time.
-		return refuse("BlobNotFound")
+	var err error
+	if c.at, err = parseMoment(c.q); err != nil {
+		return err
+	}
+	if c.at != nil && !c.op.past {
+		return refuse("UnsupportedQueryParameter")
 	}
 	if h.Get("x-ms-lease-id") != "" {
 		// There are no leases.

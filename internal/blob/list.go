@@ -2,7 +2,9 @@ package blob
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -22,6 +24,24 @@ type listQuery struct {
 	Uncommitted bool
 	// FilesOnly leaves the directories of a tree out.
 	FilesOnly bool
+	// Snapshots, Versions and Deleted add what there is of blobs' pasts. Of a
+	// snapshot or version that soft delete keeps, both must be set.
+	Snapshots, Versions, Deleted bool
+	// VersionsOnly would add blobs of which there are only versions.
+	VersionsOnly bool
+}
+
+// past reports whether a row of the past is to be listed.
+func (q listQuery) past(r *pastRec) bool {
+	switch {
+	case r.Deleted != 0 && !q.Deleted:
+		return false
+	case r.Kind == pastSnapshot:
+		return q.Snapshots
+	case r.Kind == pastVersion:
+		return q.Versions
+	}
+	return true
 }
 
 // listItem is a blob or a prefix of several. The prefix that a directory of a
@@ -31,6 +51,9 @@ type listItem struct {
 	Blob   *blobRec
 	Prefix bool
 	key    string // of the row, in a tree
+	// Past is set when Blob is of a blob's past; at is its time.
+	Past *pastRec
+	at   string
 }
 
 // list returns a page of blobs in name order, and where the next one begins or
@@ -47,6 +70,12 @@ func (e *engine) list(ctx context.Context, r ref, q listQuery) (items []listItem
 		}
 		if !r.as.super() {
 			return refuse("AuthorizationPermissionMismatch")
+		}
+		switch {
+		case !c.Past:
+			q.Snapshots, q.Versions, q.Deleted = false, false, false
+		case q.VersionsOnly:
+			return notImplemented("List Blobs with include=deletedwithversions")
 		}
 		items, next, err = list(tx, c.ID, q)
 		return err
@@ -68,22 +97,31 @@ func list(tx store.Tx, containerID string, q listQuery) (items []listItem, next 
 	for {
 		skip := false
 		n := 0
-		for row, err := range tx.Scan(bucketBlobs, store.Range{Prefix: base + q.Prefix, After: after, Limit: step}) {
+		for row, err := range q.rows(tx, base, after, step) {
 			if err != nil {
 				return nil, "", err
 			}
 			n++
 			after = row.Key
-			name := row.Key[len(base):]
+			name, at, isPast := strings.Cut(strings.TrimSuffix(row.Key[len(base):], liveMark), pastMark)
 			item := listItem{Name: name}
+			if isPast {
+				if item.Past, err = decode[pastRec](bucketPast, row.Key, row.Value); err != nil {
+					return nil, "", err
+				}
+				item.at = at
+				if item.Blob = &item.Past.blobRec; !q.past(item.Past) {
+					continue
+				}
+			}
 			if i := delimited(name, q); i >= 0 {
-				item.Name, item.Prefix = name[:i], true
+				item = listItem{Name: name[:i], Prefix: true}
 				if item.Name == last {
 					continue // a name with afterAll itself in it
 				}
 				last = item.Name
 				after, skip = base+item.Name+afterAll, true
-				if !q.Uncommitted {
+				if !q.Uncommitted && !isPast {
 					ok, err := anyVisible(tx, base+item.Name, row)
 					if err != nil {
 						return nil, "", err
@@ -92,7 +130,7 @@ func list(tx store.Tx, containerID string, q listQuery) (items []listItem, next 
 						break
 					}
 				}
-			} else {
+			} else if !isPast {
 				b, err := decode[blobRec](bucketBlobs, row.Key, row.Value)
 				if err != nil {
 					return nil, "", err
@@ -122,6 +160,64 @@ func list(tx store.Tx, containerID string, q listQuery) (items []listItem, next 
 			step = min(2*step, q.Max+1)
 		}
 	}
+}
+
+// rows yields up to limit rows behind after, in name order. With the past, what a
+// blob was comes before what it is, whose key then ends with liveMark.
+func (q listQuery) rows(tx store.Tx, base, after string, limit int) iter.Seq2[store.Entry, error] {
+	if !q.Snapshots && !q.Versions && !q.Deleted {
+		return tx.Scan(bucketBlobs, store.Range{Prefix: base + q.Prefix, After: after, Limit: limit})
+	}
+	return func(yield func(store.Entry, error) bool) {
+		live, err := q.liveRows(tx, base, after, limit)
+		if err != nil {
+			yield(store.Entry{}, err)
+			return
+		}
+		for row, err := range tx.Scan(bucketPast, store.Range{Prefix: base + q.Prefix, After: after, Limit: limit}) {
+			if err != nil {
+				yield(row, err)
+				return
+			}
+			for ; len(live) > 0 && live[0].Key < row.Key; live = live[1:] {
+				if limit--; limit < 0 || !yield(live[0], nil) {
+					return
+				}
+			}
+			if limit--; limit < 0 || !yield(row, nil) {
+				return
+			}
+		}
+		for ; len(live) > 0; live = live[1:] {
+			if limit--; limit < 0 || !yield(live[0], nil) {
+				return
+			}
+		}
+	}
+}
+
+// liveRows are the rows of blobs for a list with the past.
+func (q listQuery) liveRows(tx store.Tx, base, after string, limit int) (live []store.Entry, err error) {
+	if name, at, ok := strings.Cut(after, pastMark); ok {
+		// The list stopped at this blob: in its past, or behind it.
+		after = name
+		if at != liveMark[len(pastMark):] {
+			b, err := tx.Get(bucketBlobs, name)
+			if err == nil {
+				live = append(live, store.Entry{Key: name + liveMark, Value: b})
+			} else if !errors.Is(err, store.ErrNotFound) {
+				return nil, err
+			}
+		}
+	}
+	for row, err := range tx.Scan(bucketBlobs, store.Range{Prefix: base + q.Prefix, After: after, Limit: limit}) {
+		if err != nil {
+			return nil, err
+		}
+		row.Key += liveMark
+		live = append(live, row)
+	}
+	return live, nil
 }
 
 // delimited returns where the part of name that is listed as a prefix ends, or

@@ -28,8 +28,9 @@ type operation struct {
 	methods string
 	restype string
 	comp    string
-	// header, when set, must be on the request for this row to match.
-	header string
+	// header, when set, must be on the request for this row to match, and query in
+	// its query.
+	header, query string
 
 	// sas are the permissions of which a service or user delegation SAS needs
 	// one; "" means that such a SAS cannot do the operation. account is the same
@@ -48,6 +49,8 @@ type operation struct {
 	public string
 	// bearerOnly refuses account keys and SAS.
 	bearerOnly bool
+	// past says that the operation is for snapshots and versions, too.
+	past bool
 
 	// need is what the ACLs of an account with a hierarchical namespace can allow
 	// the operation by, when RBAC does not.
@@ -100,17 +103,17 @@ func newOperations() *operations {
 		{name: "Put Block From URL", level: onBlob, methods: put, comp: "block", header: "x-ms-copy-source", sas: "w", account: "w", action: "containers/blobs/write", data: true},
 		{name: "Put Block", level: onBlob, methods: put, comp: "block", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, do: (*Service).putBlock},
 		{name: "Put Block List", level: onBlob, methods: put, comp: "blocklist", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, do: (*Service).putBlockList},
-		{name: "Get Block List", level: onBlob, methods: get, comp: "blocklist", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, do: (*Service).getBlockList},
-		{name: "Get Blob Metadata", level: onBlob, methods: get, comp: "metadata", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needTraverse, do: (*Service).getBlobProperties},
+		{name: "Get Block List", level: onBlob, methods: get, comp: "blocklist", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, past: true, do: (*Service).getBlockList},
+		{name: "Get Blob Metadata", level: onBlob, methods: get, comp: "metadata", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needTraverse, past: true, do: (*Service).getBlobProperties},
 		{name: "Set Blob Metadata", level: onBlob, methods: put, comp: "metadata", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needWrite, do: (*Service).setBlobMetadata},
 		{name: "Set Blob Properties", level: onBlob, methods: put, comp: "properties", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needWrite, do: (*Service).setBlobProperties},
 		{name: "Lease Blob", level: onBlob, methods: put, comp: "lease", sas: "wd", account: "wd", action: "containers/blobs/write", data: true},
-		{name: "Snapshot Blob", level: onBlob, methods: put, comp: "snapshot", sas: "wc", account: "wc", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action"},
+		{name: "Snapshot Blob", level: onBlob, methods: put, comp: "snapshot", sas: "wc", account: "wc", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", do: (*Service).snapshotBlob},
 		{name: "Abort Copy Blob", level: onBlob, methods: put, comp: "copy", sas: "w", account: "w", action: "containers/blobs/write", data: true},
 		{name: "Set Blob Tier", level: onBlob, methods: put, comp: "tier", sas: "w", account: "w", action: "containers/blobs/write", data: true},
 		{name: "Get Blob Tags", level: onBlob, methods: get, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/read", data: true},
 		{name: "Set Blob Tags", level: onBlob, methods: put, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/write", data: true},
-		{name: "Undelete Blob", level: onBlob, methods: put, comp: "undelete", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Undelete Blob", level: onBlob, methods: put, comp: "undelete", sas: "w", account: "w", action: "containers/blobs/write", data: true, do: (*Service).undeleteBlob},
 		{name: "Set Blob Expiry", level: onBlob, methods: put, comp: "expiry", sas: "w", account: "w", action: "containers/blobs/write", data: true},
 		{name: "Set Blob Legal Hold", level: onBlob, methods: put, comp: "legalhold", sas: "i", account: "i", action: "containers/blobs/immutableStorage/runAsSuperUser/action", data: true},
 		{name: "Set or Delete Blob Immutability Policy", level: onBlob, methods: put + " " + del, comp: "immutabilityPolicies", sas: "i", account: "i", action: "containers/blobs/immutableStorage/runAsSuperUser/action", data: true},
@@ -120,9 +123,10 @@ func newOperations() *operations {
 		{name: "Incremental Copy Blob", level: onBlob, methods: put, comp: "incrementalcopy", sas: "w", account: "w", action: "containers/blobs/write", data: true},
 		{name: "Copy Blob", level: onBlob, methods: put, header: "x-ms-copy-source", sas: "w", account: "w", create: "c", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needCreate, do: (*Service).copyBlob},
 		{name: "Put Blob", level: onBlob, methods: put, sas: "w", account: "w", create: "c", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needCreate, do: (*Service).putBlob},
-		{name: "Get Blob Properties", level: onBlob, methods: "HEAD", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needTraverse, do: (*Service).getBlobProperties},
-		{name: "Get Blob", level: onBlob, methods: "GET", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, do: (*Service).getBlob},
-		{name: "Delete Blob", level: onBlob, methods: del, sas: "d", account: "d", action: "containers/blobs/delete", data: true, need: needDelete, do: (*Service).deleteBlob},
+		{name: "Get Blob Properties", level: onBlob, methods: "HEAD", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needTraverse, past: true, do: (*Service).getBlobProperties},
+		{name: "Get Blob", level: onBlob, methods: "GET", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, past: true, do: (*Service).getBlob},
+		{name: "Delete Blob", level: onBlob, methods: del, query: "versionid", sas: "x", account: "x", action: "containers/blobs/deleteBlobVersion/action", data: true, past: true, do: (*Service).deleteBlob},
+		{name: "Delete Blob", level: onBlob, methods: del, sas: "d", account: "d", action: "containers/blobs/delete", data: true, need: needDelete, past: true, do: (*Service).deleteBlob},
 	}}
 }
 
@@ -169,7 +173,7 @@ func (o *operations) find(l level, r *http.Request, q url.Values) (*operation, e
 		if !hasWord(op.methods, r.Method) {
 			continue
 		}
-		if op.header != "" && r.Header.Get(op.header) == "" {
+		if op.header != "" && r.Header.Get(op.header) == "" || op.query != "" && q.Get(op.query) == "" {
 			continue
 		}
 		return op, nil

@@ -189,6 +189,7 @@ func (s *Service) putBlob(c *call) error {
 		echoSums(c.w.Header(), in, sums)
 	}
 	notEncrypted(c.w.Header())
+	tellVersion(c.w.Header(), b)
 	return answer(c, http.StatusCreated, b.ETag, b.Modified)
 }
 
@@ -244,6 +245,10 @@ func describeBlob(c *call, b *blobRec) error {
 		set("x-ms-copy-completion-time", httpTime(b.Copy.Completed))
 	}
 	writeMetadata(h, b.shown())
+	tellVersion(h, b)
+	if b.Version != 0 && !b.former {
+		set("x-ms-is-current-version", "true")
+	}
 	if c.acct.HNS {
 		set("x-ms-resource-type", resourceType(b))
 		own, err := b.Posix.rights(b.Dir != "")
@@ -429,7 +434,7 @@ func (s *Service) setBlobProperties(c *call) error {
 	// Given none of them nothing changes; given any, the others are cleared.
 	none := props.ContentType == "" && props.ContentEncoding == "" && props.ContentLanguage == "" &&
 		props.ContentDisposition == "" && props.CacheControl == "" && props.ContentMD5 == nil
-	b, err := s.eng.update(c.r.Context(), c.ref(), func(b *blobRec) error {
+	b, err := s.eng.update(c.r.Context(), c.ref(), false, func(b *blobRec) error {
 		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
 			return err
 		}
@@ -454,7 +459,7 @@ func (s *Service) setBlobMetadata(c *call) error {
 	if err != nil {
 		return err
 	}
-	b, err := s.eng.update(c.r.Context(), c.ref(), func(b *blobRec) error {
+	b, err := s.eng.update(c.r.Context(), c.ref(), true, func(b *blobRec) error {
 		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
 			return err
 		}
@@ -468,6 +473,7 @@ func (s *Service) setBlobMetadata(c *call) error {
 		return err
 	}
 	notEncrypted(c.w.Header())
+	tellVersion(c.w.Header(), b)
 	return answer(c, http.StatusOK, b.ETag, b.Modified)
 }
 
@@ -476,27 +482,28 @@ func (s *Service) deleteBlob(c *call) error {
 	if err != nil {
 		return err
 	}
-	only := false
+	var too snapshotsToo
 	switch v := c.r.Header.Get("x-ms-delete-snapshots"); v {
-	case "", "include":
+	case "":
+	case "include":
+		too = includeSnapshots
 	case "only":
-		only = true // there are none
+		too = onlySnapshots
 	default:
 		return badHeader("x-ms-delete-snapshots", v)
 	}
+	if c.at != nil && too != refuseSnapshots {
+		return badHeader("x-ms-delete-snapshots", c.r.Header.Get("x-ms-delete-snapshots"))
+	}
+	if v := c.q.Get("deletetype"); v != "" {
+		return notImplemented("Delete Blob with deletetype")
+	}
 	check := func(b *blobRec) error { return cond.check(writing, b.ETag, b.Modified) }
-	if only {
-		b, err := s.eng.stat(c.r.Context(), c.ref())
-		if err == nil {
-			err = check(b)
-		}
-		if err != nil {
-			return err
-		}
-	} else if err := s.eng.remove(c.r.Context(), c.ref(), check); err != nil {
+	kept, err := s.eng.remove(c.r.Context(), c.ref(), too, check)
+	if err != nil {
 		return err
 	}
-	c.w.Header()["x-ms-delete-type-permanent"] = []string{"true"}
+	c.w.Header()["x-ms-delete-type-permanent"] = []string{strconv.FormatBool(!kept)}
 	c.w.Header()["Content-Length"] = []string{"0"}
 	c.w.WriteHeader(http.StatusAccepted)
 	return nil

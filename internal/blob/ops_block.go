@@ -147,6 +147,7 @@ func (s *Service) putBlockList(c *call) error {
 	}
 	echoSums(c.w.Header(), body.intake(), sums)
 	notEncrypted(c.w.Header())
+	tellVersion(c.w.Header(), b)
 	return answer(c, http.StatusCreated, b.ETag, b.Modified)
 }
 

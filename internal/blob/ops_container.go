@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // publicAccess reads x-ms-blob-public-access.
@@ -217,7 +218,7 @@ func (s *Service) listBlobs(c *call) error {
 	if err != nil {
 		return err
 	}
-	// Of most of these there are none, so that including them adds nothing.
+	// Of some of these there are none, so that including them adds nothing.
 	include, err := includes(c, "snapshots metadata uncommittedblobs copy deleted tags versions deletedwithversions immutabilitypolicy legalhold permissions")
 	if err != nil {
 		return err
@@ -228,7 +229,12 @@ func (s *Service) listBlobs(c *call) error {
 		}
 	}
 	q := listQuery{Prefix: c.q.Get("prefix"), Delimiter: c.q.Get("delimiter"), After: after, Max: limit,
-		Uncommitted: include["uncommittedblobs"]}
+		Uncommitted: include["uncommittedblobs"],
+		Snapshots:   include["snapshots"], Versions: include["versions"], Deleted: include["deleted"],
+		VersionsOnly: include["deletedwithversions"]}
+	if q.Snapshots && q.Delimiter != "" {
+		return badQuery("include", "snapshots", "Snapshots are listed without a delimiter only.")
+	}
 	items, next, err := s.eng.list(c.r.Context(), c.ref(), q)
 	if err != nil {
 		return err
@@ -251,7 +257,7 @@ func (s *Service) listBlobs(c *call) error {
 			x.raw("</BlobPrefix>")
 			continue
 		}
-		if err := x.blob(c, it.Name, it.Blob, include); err != nil {
+		if err := x.blob(c, it, include, s.cfg.Clock.Now()); err != nil {
 			return err
 		}
 	}
@@ -276,10 +282,29 @@ func (x *xmlWriter) prefix(it listItem) {
 	x.raw("</Properties>")
 }
 
+// moment writes which of the states of a blob an item of a list is.
+func (x *xmlWriter) moment(it listItem, include map[string]bool) {
+	past := it.Past
+	if past != nil && past.Deleted != 0 {
+		x.element("Deleted", "true")
+	}
+	if past != nil && past.Kind == pastSnapshot {
+		x.element("Snapshot", it.at)
+	}
+	if include["versions"] && it.Blob.Version != 0 {
+		x.element("VersionId", tickTime(it.Blob.Version))
+		if past == nil {
+			x.element("IsCurrentVersion", "true")
+		}
+	}
+}
+
 // blob writes one blob of a list.
-func (x *xmlWriter) blob(c *call, name string, b *blobRec, include map[string]bool) error {
+func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time.Time) error {
+	b := it.Blob
 	x.raw("<Blob>")
-	x.name("Name", name)
+	x.name("Name", it.Name)
+	x.moment(it, include)
 	x.raw("<Properties>")
 	x.element("Creation-Time", httpTime(b.Created))
 	x.element("Last-Modified", httpTime(b.Modified))
@@ -323,6 +348,11 @@ func (x *xmlWriter) blob(c *call, name string, b *blobRec, include map[string]bo
 		x.element("CopyStatus", "success")
 		x.element("CopyProgress", b.progress())
 		x.element("CopyCompletionTime", httpTime(b.Copy.Completed))
+	}
+	if it.Past != nil && it.Past.Deleted != 0 {
+		x.element("DeletedTime", httpTime(it.Past.Deleted))
+		left := unixTime(it.Past.Until).Sub(now)
+		x.element("RemainingRetentionDays", strconv.Itoa(max(int(left/(24*time.Hour)), 0)))
 	}
 	x.raw("</Properties>")
 	if include["metadata"] {

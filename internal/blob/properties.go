@@ -85,9 +85,17 @@ func (s *Service) getServiceProperties(c *call) error {
 	p := defaultProperties(c.service)
 	err := s.cfg.Store.View(c.r.Context(), func(tx store.Tx) error {
 		kept, err := load[serviceProperties](tx, bucketServices, key)
-		if err == nil && kept != nil {
+		if err != nil {
+			return err
+		}
+		if kept != nil {
 			p.merge(kept)
 		}
+		if c.service != "blob" {
+			return nil
+		}
+		policy, err := retentionOf(tx, c.acct.UID)
+		p.DeleteRetentionPolicy = &deleteRetention{Enabled: policy.Days > 0, Days: policy.Days}
 		return err
 	})
 	if err != nil {
@@ -132,8 +140,13 @@ func (p *serviceProperties) check(service string) error {
 	if len(p.Unknown) > 0 {
 		return refuse("UnsupportedXmlNode").With("XmlNodeName", p.Unknown[0].XMLName.Local)
 	}
-	if d := p.DeleteRetentionPolicy; d != nil && (d.Enabled || d.AllowPermanentDelete != nil && *d.AllowPermanentDelete) {
-		return notImplemented("soft delete of blobs")
+	if d := p.DeleteRetentionPolicy; d != nil {
+		if d.AllowPermanentDelete != nil && *d.AllowPermanentDelete {
+			return notImplemented("the permanent deletion of what soft delete keeps")
+		}
+		if d.Enabled && (d.Days < 1 || d.Days > 365) {
+			return refuse("InvalidXmlNodeValue").With("XmlNodeName", "Days").With("XmlNodeValue", strconv.Itoa(d.Days))
+		}
 	}
 	if service != "blob" && (p.StaticWebsite != nil || p.DeleteRetentionPolicy != nil || p.DefaultServiceVersion != "") {
 		return refuse("UnsupportedXmlNode")
@@ -161,6 +174,21 @@ func (p *serviceProperties) check(service string) error {
 	return nil
 }
 
+// setSoftDelete changes that part of an account's retention policy.
+func (s *Service) setSoftDelete(tx store.Tx, a *Account, d *deleteRetention) error {
+	p, err := retentionOf(tx, a.UID)
+	if err != nil {
+		return err
+	}
+	if p.Days = 0; d.Enabled {
+		if a.HNS {
+			return notImplemented("soft delete with a hierarchical namespace")
+		}
+		p.Days = d.Days
+	}
+	return s.SetRetentionIn(tx, a.UID, p)
+}
+
 func (s *Service) setServiceProperties(c *call) error {
 	var in serviceProperties
 	if err := readXML(c.r, &in); err != nil {
@@ -179,6 +207,13 @@ func (s *Service) setServiceProperties(c *call) error {
 			kept = &serviceProperties{}
 		}
 		kept.merge(&in)
+		if d := kept.DeleteRetentionPolicy; d != nil {
+			// ARM changes it, too, so it has a row of its own.
+			if err := s.setSoftDelete(tx, c.acct, d); err != nil {
+				return err
+			}
+			kept.DeleteRetentionPolicy = nil
+		}
 		return save(tx, bucketServices, key, kept)
 	})
 	if err != nil {

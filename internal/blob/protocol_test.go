@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -149,7 +150,7 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "box/b?comp=blocklist", "<BlockList/>", []string{"Content-MD5", wrong}, 400, "Md5Mismatch"},
 		{"PUT", "box/dir/file?comp=appendblock", "x", nil, 409, "InvalidBlobType"},
 		{"PUT", "box/b?comp=lease", "", nil, 501, "NotImplementedByAzimuth"},
-		{"PUT", "box/b?comp=snapshot", "", nil, 501, "NotImplementedByAzimuth"},
+		{"PUT", "box/b?comp=lease", "", nil, 501, "NotImplementedByAzimuth"},
 		{"PUT", "box/b?comp=nonsense", "", nil, 400, "InvalidQueryParameterValue"},
 		{"OPTIONS", "box/b", "", nil, 501, "NotImplementedByAzimuth"},
 		{"POST", "box/b", "", nil, 405, "UnsupportedHttpVerb"},
@@ -157,6 +158,11 @@ func TestRefusals(t *testing.T) {
 		{"GET", "box?restype=container&comp=list&marker=x", "", nil, 400, "InvalidQueryParameterValue"},
 		{"GET", "box?restype=container&comp=list&include=nonsense", "", nil, 400, "InvalidQueryParameterValue"},
 		{"GET", "box/dir/file?snapshot=2020-01-01T00:00:00.0000000Z", "", nil, 404, "BlobNotFound"},
+		{"GET", "box/dir/file?versionid=2020-01-01T00:00:00.0000000Z", "", nil, 404, "BlobNotFound"},
+		{"GET", "box/dir/file?snapshot=2020-01-01", "", nil, 400, "InvalidQueryParameterValue"},
+		{"PUT", "box/dir/file?comp=metadata&versionid=2020-01-01T00:00:00.0000000Z", "", nil, 400, "UnsupportedQueryParameter"},
+		{"GET", "box?restype=container&comp=list&include=snapshots&delimiter=/", "", nil, 400, "InvalidQueryParameterValue"},
+		{"PUT", "box/gone?comp=undelete", "", nil, 404, "BlobNotFound"},
 		{"GET", "?restype=service&comp=stats", "", nil, 501, "NotImplementedByAzimuth"},
 	} {
 		resp := w.do(tc.method, tc.path, tc.body, tc.headers...)
@@ -224,8 +230,16 @@ func TestServiceProperties(t *testing.T) {
 		t.Errorf("properties %+v", p)
 	}
 	want(t, w.do("GET", "$web?restype=container", ""), 200, "")
-	_, err := svc.SetProperties(ctx, &service.SetPropertiesOptions{DeleteRetentionPolicy: &service.RetentionPolicy{Enabled: to.Ptr(true), Days: to.Ptr(int32(7))}})
-	wantCode(t, err, "NotImplementedByAzimuth")
+	for days, code := range map[int32]bloberror.Code{0: bloberror.InvalidXMLNodeValue, 366: bloberror.InvalidXMLNodeValue, 7: ""} {
+		_, err := svc.SetProperties(ctx, &service.SetPropertiesOptions{DeleteRetentionPolicy: &service.RetentionPolicy{Enabled: to.Ptr(true), Days: &days}})
+		if code == "" && err == nil {
+			continue
+		}
+		wantCode(t, err, code)
+	}
+	if p = must[service.GetPropertiesResponse](t)(svc.GetProperties(ctx, nil)); !*p.DeleteRetentionPolicy.Enabled || *p.DeleteRetentionPolicy.Days != 7 || !*p.Logging.Read {
+		t.Errorf("properties %+v", p)
+	}
 
 	q := must[string](t)(SignAccountSAS(w.accounts["acct"], AccountSAS{Services: "bqtf", ResourceTypes: "sco", Permissions: "rw", Expiry: time.Now().Add(time.Hour)}))
 	for _, svc := range []string{"queue", "table", "file"} {

@@ -3,6 +3,7 @@ package blob
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -22,6 +23,16 @@ const stagedLife = 7 * 24 * time.Hour
 func (e *engine) discard(tx store.Tx, g garbage) error {
 	_, seq := e.stamp()
 	return save(tx, bucketGarbage, fmt.Sprintf("%016x", seq), g)
+}
+
+// discardContainer leaves what is in a container to the reaper.
+func (e *engine) discardContainer(tx store.Tx, c *containerRec) error {
+	if c.Past {
+		if err := e.discard(tx, garbage{Kind: "past", ID: c.ID}); err != nil {
+			return err
+		}
+	}
+	return e.discard(tx, garbage{Kind: "container", ID: c.ID})
 }
 
 // kick wakes the reaper.
@@ -48,7 +59,7 @@ func (e *engine) reap(ctx context.Context, report func(error)) {
 			return
 		case <-e.wake:
 		case <-due:
-			if err := e.expireStaged(ctx); err != nil && ctx.Err() == nil {
+			if err := errors.Join(e.expireStaged(ctx), e.expirePast(ctx)); err != nil && ctx.Err() == nil {
 				report(err)
 			}
 			timer = e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
@@ -113,6 +124,8 @@ func (e *engine) reapSome(ctx context.Context, key string, g *garbage) (done boo
 			bucket = bucketBlocks
 		case "container":
 			bucket = bucketBlobs
+		case "past":
+			bucket = bucketPast
 		case "account":
 			bucket = bucketContainers
 		default:
@@ -185,12 +198,22 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 		}
 		more, err := e.release(tx, b)
 		return append(gone, more...), err
+	case bucketPast:
+		rec, err := decode[pastRec](bucket, row.Key, row.Value)
+		if err != nil {
+			return nil, err
+		}
+		if err := forget(tx, row.Key, rec); err != nil {
+			return nil, err
+		}
+		more, err := e.release(tx, &rec.blobRec)
+		return append(gone, more...), err
 	default:
 		c, err := decode[containerRec](bucket, row.Key, row.Value)
 		if err != nil {
 			return nil, err
 		}
-		return gone, e.discard(tx, garbage{Kind: "container", ID: c.ID})
+		return gone, e.discardContainer(tx, c)
 	}
 }
 
@@ -207,6 +230,9 @@ func forgetAccount(tx store.Tx, uid string) error {
 		if err := tx.Delete(bucketServices, k); err != nil {
 			return err
 		}
+	}
+	if err := tx.Delete(bucketRetention, uid); err != nil {
+		return err
 	}
 	return tx.Delete(bucketSecrets, uid)
 }

@@ -24,6 +24,9 @@ const (
 	bucketGarbage    = "blob.garbage"   // <sequence> → garbage
 	bucketServices   = "blob.service"   // <account uid>/<service> → service properties
 	bucketSecrets    = "blob.secret"    // <account uid> → key of the account's user delegation keys
+	bucketRetention  = "blob.retention" // <account uid> → RetentionPolicy, if it keeps anything
+	bucketPast       = "blob.past"      // <blob key>\0<time> → pastRec
+	bucketDue        = "blob.due"       // <16 hex Unix nanoseconds>/<key of pastRec>, of what is to go
 )
 
 // Type is a kind of blob.
@@ -76,6 +79,8 @@ type containerRec struct {
 	Tree bool `json:"tree,omitempty"`
 	// Posix is of the root directory of a tree.
 	Posix *posix `json:"posix,omitempty"`
+	// Past says that there may be something in the past of its blobs.
+	Past bool `json:"past,omitempty"`
 }
 
 // accessPolicy is a stored access policy; empty fields are left to the SAS.
@@ -112,6 +117,9 @@ type blobRec struct {
 	Dir string `json:"dir,omitempty"`
 	// Posix is of a path of a tree; nil is what the superuser makes by default.
 	Posix *posix `json:"posix,omitempty"`
+	// Version is the ID of the version that this is; 0 is of none.
+	Version uint64 `json:"ver,omitempty"`
+	former  bool   // read from the past
 }
 
 // copyRec tells where a blob was copied from.
@@ -155,7 +163,7 @@ type fileRec struct {
 
 // garbage is work that a deletion left to the reaper, because it is long.
 type garbage struct {
-	Kind string `json:"kind"` // "list", "staged", "container" or "account"
+	Kind string `json:"kind"` // "list", "staged", "container", "past" or "account"
 	ID   string `json:"id"`   // list, staging, container or directory ID, or account UID
 }
 

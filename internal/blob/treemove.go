@@ -50,7 +50,8 @@ func (e *engine) move(ctx context.Context, src, dst ref, admit func(from, old *b
 				return err
 			}
 		}
-		if gone, err = e.release(tx, old); err != nil {
+		b.Modified, b.ETag = now, etag
+		if gone, err = e.supersede(tx, to, dst.uid, b); err != nil {
 			return err
 		}
 		if b.Staged != "" {
@@ -68,7 +69,6 @@ func (e *engine) move(ctx context.Context, src, dst ref, admit func(from, old *b
 		if err := tx.Delete(bucketBlobs, from.key); err != nil {
 			return err
 		}
-		b.Modified, b.ETag = now, etag
 		return save(tx, bucketBlobs, to.key, b)
 	})
 	if err != nil {
@@ -268,12 +268,23 @@ func (e *engine) removeFlat(ctx context.Context, r ref, recursive bool, after st
 					return err
 				}
 			}
-			more, err := e.release(tx, b)
-			if err != nil {
-				return err
+			kept := false
+			if v := visible(b); v != nil {
+				at := *p
+				at.key = row.Key
+				if kept, err = e.bury(tx, &at, r.uid, v, true); err != nil {
+					return err
+				}
+				kick = true
 			}
-			gone = append(gone, more...)
-			kick = kick || b.List != "" || b.Staged != ""
+			if !kept {
+				more, err := e.release(tx, b)
+				if err != nil {
+					return err
+				}
+				gone = append(gone, more...)
+				kick = kick || b.List != "" || b.Staged != ""
+			}
 			if err := tx.Delete(bucketBlobs, row.Key); err != nil {
 				return err
 			}
