@@ -268,6 +268,17 @@ func (c containers) DeleteAccount(_ context.Context, tx store.Tx, account string
 	return c.s.blobs.DeleteAccountIn(tx, account)
 }
 
+// Retention implements storage.Containers.
+func (c containers) Retention(_ context.Context, tx store.Tx, account string) (storage.Retention, error) {
+	p, err := c.s.blobs.RetentionIn(tx, account)
+	return storage.Retention(p), err
+}
+
+// SetRetention implements storage.Containers.
+func (c containers) SetRetention(_ context.Context, tx store.Tx, account string, r storage.Retention) error {
+	return c.s.blobs.SetRetentionIn(tx, account, blob.RetentionPolicy(r))
+}
+
 // Reclaim implements storage.Containers.
 func (c containers) Reclaim() { c.s.blobs.Reclaim() }
 

@@ -48,6 +48,9 @@ func TestCoverage(t *testing.T) {
 	for _, op := range blob.Operations() {
 		of("Blob service").add(op.Name, !op.Implemented)
 	}
+	for _, op := range blob.DFSOperations() {
+		of("Data Lake Storage").add(op.Name, !op.Implemented)
+	}
 	list, readme := coverageFiles(all)
 	for name, want := range map[string]string{"uncovered.txt": list, "README.md": readme} {
 		path := filepath.Join(coverageDir, name)

@@ -46,9 +46,21 @@ type Containers interface {
 	DeleteContainer(ctx context.Context, tx store.Tx, account, name string) error
 	// DeleteAccount removes all data of an account.
 	DeleteAccount(ctx context.Context, tx store.Tx, account string) error
+	// Retention returns what an account keeps, which clients of the data plane
+	// change as well, and SetRetention changes it.
+	Retention(ctx context.Context, tx store.Tx, account string) (Retention, error)
+	SetRetention(ctx context.Context, tx store.Tx, account string, r Retention) error
 	// Reclaim tells that a transaction which removed something is durable, so
 	// that its space can be freed.
 	Reclaim()
+}
+
+// Retention is what an account keeps of blobs that are deleted or replaced.
+type Retention struct {
+	// Days is how long soft delete keeps blobs; 0 is not at all.
+	Days int
+	// Versioning keeps every version of a blob.
+	Versioning bool
 }
 
 // Deps is what the provider needs.
@@ -66,17 +78,7 @@ func Provider(deps Deps) *arm.Provider {
 		Namespace: namespace,
 		Types: []*arm.ResourceType{
 			p.account(), p.container(), p.managementPolicy(),
-			p.service("blobServices", "Blob", blobDefaults, map[string]string{
-				"properties.deleteRetentionPolicy.enabled":          "keeps deleted blobs",
-				"properties.containerDeleteRetentionPolicy.enabled": "keeps deleted containers",
-				"properties.isVersioningEnabled":                    "keeps versions of blobs",
-				"properties.changeFeed.enabled":                     "logs changes",
-				"properties.restorePolicy.enabled":                  "restores to a point in time",
-				"properties.lastAccessTimeTrackingPolicy.enable":    "tracks reads",
-				"properties.automaticSnapshotPolicyEnabled":         "takes snapshots",
-				"properties.cors.corsRules":                         "lets web pages of other origins in",
-				"properties.defaultServiceVersion":                  "sets the version of requests that name none",
-			}),
+			p.blobService(),
 			p.service("fileServices", "File", fileDefaults, map[string]string{
 				"properties.cors.corsRules":                            "lets web pages of other origins in",
 				"properties.protocolSettings.smb.versions":             "restricts SMB",

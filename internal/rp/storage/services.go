@@ -61,6 +61,84 @@ func (p *provider) service(segment, title string, defaults func() arm.Doc, unimp
 	}
 }
 
+// blobService is the service of the blob data plane, which keeps what it says
+// about deleted and replaced blobs.
+func (p *provider) blobService() *arm.ResourceType {
+	t := p.service("blobServices", "Blob", corsDefaults, map[string]string{
+		"properties.deleteRetentionPolicy.allowPermanentDelete": "deletes for good what soft delete keeps",
+		"properties.containerDeleteRetentionPolicy.enabled":     "keeps deleted containers",
+		"properties.changeFeed.enabled":                         "logs changes",
+		"properties.restorePolicy.enabled":                      "restores to a point in time",
+		"properties.lastAccessTimeTrackingPolicy.enable":        "tracks reads",
+		"properties.automaticSnapshotPolicyEnabled":             "takes snapshots",
+		"properties.cors.corsRules":                             "lets web pages of other origins in",
+		"properties.defaultServiceVersion":                      "sets the version of requests that name none",
+	})
+	validate := t.Validate
+	t.Validate = func(ctx context.Context, put *arm.Put) error {
+		if err := validate(ctx, put); err != nil {
+			return err
+		}
+		r := Retention{}
+		if err := r.change(put.Resource.Body); err != nil {
+			return err
+		}
+		if r != (Retention{}) && put.Parent.Body.Bool("properties.isHnsEnabled", false) {
+			return arm.NotImplemented("what an account with a hierarchical namespace keeps of deleted paths")
+		}
+		return nil
+	}
+	// The data plane has these properties, whose clients change them, too. They
+	// are not stored here.
+	t.Put = func(ctx context.Context, put *arm.Put) error {
+		r, err := p.Containers.Retention(ctx, put.Tx, put.Parent.UID)
+		if err != nil {
+			return err
+		}
+		if err := r.change(put.Resource.Body); err != nil {
+			return err
+		}
+		put.Resource.Body.Delete("properties.deleteRetentionPolicy")
+		put.Resource.Body.Delete("properties.isVersioningEnabled")
+		return p.Containers.SetRetention(ctx, put.Tx, put.Parent.UID, r)
+	}
+	t.Read = func(ctx context.Context, tx store.Tx, r *arm.Resource) error {
+		account, err := p.accountOf(ctx, tx, r.ParsedID())
+		if err != nil {
+			return err
+		}
+		kept, err := p.Containers.Retention(ctx, tx, account.UID)
+		if err != nil {
+			return err
+		}
+		policy := map[string]any{"allowPermanentDelete": false, "enabled": kept.Days > 0}
+		if kept.Days > 0 {
+			policy["days"] = kept.Days
+		}
+		r.Body.Set("properties.deleteRetentionPolicy", policy)
+		if kept.Versioning {
+			r.Body.Set("properties.isVersioningEnabled", true)
+		}
+		return nil
+	}
+	return t
+}
+
+// change takes over what a request says, and leaves the rest as it is.
+func (r *Retention) change(body arm.Doc) error {
+	r.Versioning = body.Bool("properties.isVersioningEnabled", r.Versioning)
+	if !body.Has("properties.deleteRetentionPolicy") {
+		return nil
+	}
+	if r.Days = 0; !body.Bool("properties.deleteRetentionPolicy.enabled", false) {
+		return nil
+	}
+	if r.Days = body.Int("properties.deleteRetentionPolicy.days", 0); r.Days < 1 || r.Days > 365 {
+		return arm.BadRequest("InvalidRequestPropertyValue", "The value '%d' is not allowed for property deleteRetentionPolicy.days. It must be from 1 to 365.", r.Days)
+	}
+	return nil
+}
+
 func supports(account *arm.Resource, title, endpoint string) error {
 	if account.Body.Has("properties.primaryEndpoints." + endpoint) {
 		return nil
@@ -70,12 +148,6 @@ func supports(account *arm.Resource, title, endpoint string) error {
 
 func corsDefaults() arm.Doc {
 	return arm.Doc{"properties": map[string]any{"cors": map[string]any{"corsRules": []any{}}}}
-}
-
-func blobDefaults() arm.Doc {
-	d := corsDefaults()
-	d.Set("properties.deleteRetentionPolicy", map[string]any{"allowPermanentDelete": false, "enabled": false})
-	return d
 }
 
 // fileDefaults: a new account keeps deleted shares for seven days. No share can

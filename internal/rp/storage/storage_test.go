@@ -69,6 +69,25 @@ func (c *containers) DeleteAccount(_ context.Context, tx store.Tx, account strin
 	return tx.Put(bucket+".gone", account, []byte("gone"))
 }
 
+func (c *containers) Retention(_ context.Context, tx store.Tx, account string) (r storage.Retention, err error) {
+	b, err := tx.Get(bucket+".retention", account)
+	if errors.Is(err, store.ErrNotFound) {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(b, &r)
+}
+
+func (c *containers) SetRetention(_ context.Context, tx store.Tx, account string, r storage.Retention) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return tx.Put(bucket+".retention", account, b)
+}
+
 func (c *containers) Reclaim() { c.reclaimed++ }
 
 const account = rptest.Group + "/providers/Microsoft.Storage/storageAccounts/stone"
@@ -207,12 +226,68 @@ func TestServices(t *testing.T) {
 			t.Errorf("list: %s", r.Raw)
 		}
 	}
-	e.Refused(501, "NotImplementedByAzimuth", "isVersioningEnabled", "PUT", account+"/blobServices/default", `{"properties":{"isVersioningEnabled":true}}`)
+	e.Refused(501, "NotImplementedByAzimuth", "allowPermanentDelete", "PUT", account+"/blobServices/default", `{"properties":{"deleteRetentionPolicy":{"allowPermanentDelete":true}}}`)
 	e.Refused(404, "ManagementPolicyNotFound", "stone", "GET", account+"/managementPolicies/default", nil)
 	e.Refused(501, "NotImplementedByAzimuth", "PUT", "PUT", account+"/managementPolicies/default", `{"properties":{}}`)
 	files := strings.Replace(account, "stone", "stfiles", 1)
 	e.Want(http.StatusOK, "PUT", files, `{"location":"eastus","kind":"FileStorage","sku":{"name":"Premium_LRS"}}`)
 	e.Refused(400, "FeatureNotSupportedForAccount", "Blob is not supported", "GET", files+"/blobServices/default", nil)
+}
+
+func TestRetention(t *testing.T) {
+	e, data := newEnv(t)
+	e.Want(http.StatusOK, "PUT", account, body(``))
+	blobs := account + "/blobServices/default"
+	var uid string
+	update := func(f func(store.Tx) error) {
+		t.Helper()
+		if err := e.Kernel.Store().Update(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx store.Tx) error {
+		id, err := arm.ParseID(account)
+		if err != nil {
+			return err
+		}
+		r, err := e.Kernel.Load(t.Context(), tx, id)
+		uid = r.UID
+		return err
+	})
+	check := func(days int, versioning bool) {
+		t.Helper()
+		r := e.Want(http.StatusOK, "GET", blobs, nil).Body
+		if r.Bool("properties.deleteRetentionPolicy.enabled", false) != (days > 0) || r.Int("properties.deleteRetentionPolicy.days", 0) != days ||
+			r.Bool("properties.isVersioningEnabled", false) != versioning {
+			t.Errorf("service %v, want %d days and versioning %v", r, days, versioning)
+		}
+		update(func(tx store.Tx) error {
+			kept, err := data.Retention(t.Context(), tx, uid)
+			if kept != (storage.Retention{Days: days, Versioning: versioning}) {
+				t.Errorf("data plane: %+v", kept)
+			}
+			return err
+		})
+	}
+	check(0, false)
+	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{"deleteRetentionPolicy":{"enabled":true,"days":7}}}`)
+	check(7, false)
+	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{"isVersioningEnabled":true}}`)
+	check(7, true)
+	// A client of the data plane changes it, and a PUT about others leaves it so.
+	update(func(tx store.Tx) error {
+		return data.SetRetention(t.Context(), tx, uid, storage.Retention{Days: 3, Versioning: true})
+	})
+	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{}}`)
+	check(3, true)
+	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{"isVersioningEnabled":false,"deleteRetentionPolicy":{"enabled":false}}}`)
+	check(0, false)
+	for _, bad := range []string{`{"enabled":true}`, `{"enabled":true,"days":0}`, `{"enabled":true,"days":366}`} {
+		e.Refused(400, "InvalidRequestPropertyValue", "days", "PUT", blobs, `{"properties":{"deleteRetentionPolicy":`+bad+`}}`)
+	}
+	lake := strings.Replace(account, "stone", "stlake", 1)
+	e.Want(http.StatusOK, "PUT", lake, body(`"isHnsEnabled":true`))
+	e.Refused(501, "NotImplementedByAzimuth", "hierarchical", "PUT", lake+"/blobServices/default", `{"properties":{"deleteRetentionPolicy":{"enabled":true,"days":7}}}`)
 }
 
 func TestContainers(t *testing.T) {
