@@ -149,3 +149,70 @@ func TestAzureCLIStorage(t *testing.T) {
 	}
 	e.azFails("Authentication failure", "storage", "blob", "list", "-c", "data", "--account-name", "stsmall001", "--account-key", "d3Jvbmc=")
 }
+
+// TestAzureCLIDataLake works with files and directories, and with a principal whom
+// only an access control list lets in.
+func TestAzureCLIDataLake(t *testing.T) {
+	need(t, "az")
+	t.Parallel()
+	e, _ := smallEnv(t)
+	dir := t.TempDir()
+	up, down := filepath.Join(dir, "up.txt"), filepath.Join(dir, "down.txt")
+	if err := os.WriteFile(up, []byte("text of the file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.az(nil, "storage", "account", "create", "-n", "lakesmall001", "-g", "rg-small", "-l", "westeurope", "--sku", "Standard_LRS", "--hns", "true")
+	var keys []struct{ Value string }
+	e.az(&keys, "storage", "account", "keys", "list", "-n", "lakesmall001")
+	fs := func(args ...string) []string {
+		return append(append([]string{"storage", "fs"}, args...), "--account-name", "lakesmall001", "--account-key", keys[0].Value)
+	}
+	login := func(args ...string) []string {
+		return append(append([]string{"storage", "fs"}, args...), "--account-name", "lakesmall001", "--auth-mode", "login")
+	}
+	e.az(nil, fs("create", "-n", "tree")...)
+	e.az(nil, fs("file", "upload", "-f", "tree", "-s", up, "-p", "a/b/f.txt")...)
+	e.az(nil, fs("file", "append", "-f", "tree", "-p", "a/b/f.txt", "--content", ", and more")...)
+	e.az(nil, fs("directory", "move", "-f", "tree", "-n", "a", "--new-directory", "tree/moved")...)
+	if got := e.azNames(fs("file", "list", "-f", "tree")...); got != "moved moved/b moved/b/f.txt" {
+		t.Errorf("paths: %s", got)
+	}
+	e.azFails("required permissions", login("file", "download", "-f", "tree", "-p", "moved/b/f.txt", "-d", down)...)
+	e.az(nil, fs("access", "set-recursive", "-f", "tree", "-p", "/", "--acl", "user::rwx,group::r-x,other::r-x")...)
+	e.az(nil, login("file", "download", "-f", "tree", "-p", "moved/b/f.txt", "-d", down)...)
+	if b, err := os.ReadFile(down); err != nil || string(b) != "text of the file, and more" {
+		t.Errorf("downloaded %q, %v", b, err)
+	}
+	e.azFails("required permissions", login("directory", "delete", "-f", "tree", "-n", "moved", "-y")...)
+	e.az(nil, fs("directory", "delete", "-f", "tree", "-n", "moved", "-y")...)
+	if got := e.azNames(fs("file", "list", "-f", "tree")...); got != "" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+// TestAzureCLISoftDelete deletes a blob and brings it back.
+func TestAzureCLISoftDelete(t *testing.T) {
+	need(t, "az")
+	t.Parallel()
+	e, _ := smallEnv(t)
+	up := filepath.Join(t.TempDir(), "up.txt")
+	if err := os.WriteFile(up, []byte("text of the blob"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.az(nil, "storage", "account", "blob-service-properties", "update", "-n", "stsmall001", "-g", "rg-small", "--enable-delete-retention", "true", "--delete-retention-days", "7")
+	blob := func(args ...string) []string {
+		return append(append([]string{"storage", "blob"}, args...), "-c", "data", "--account-name", "stsmall001", "--auth-mode", "login")
+	}
+	e.az(nil, blob("upload", "-n", "b.txt", "-f", up, "--no-progress")...)
+	e.az(nil, blob("delete", "-n", "b.txt")...)
+	if got := e.azNames(blob("list")...); got != "" {
+		t.Errorf("after deletion: %s", got)
+	}
+	if got := e.azNames(blob("list", "--include", "d")...); got != "b.txt" {
+		t.Errorf("deleted: %s", got)
+	}
+	e.az(nil, blob("undelete", "-n", "b.txt")...)
+	if got := e.azNames(blob("list")...); got != "b.txt" {
+		t.Errorf("after undelete: %s", got)
+	}
+}
