@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 )
 
 // smallEnv is a server with the least environment that runs jobs.
@@ -132,15 +136,22 @@ func TestJobsThatEndBadly(t *testing.T) {
 	}
 }
 
-// identityScript tries to read a blob of each container with the identity that
-// the job was given.
+// identityScript tries to read a secret and each container with the identity
+// that the job was given.
 const identityScript = `import json, os, ssl, urllib.request, urllib.error
-def token():
-    u = os.environ["IDENTITY_ENDPOINT"] + "?api-version=2019-08-01&resource=https://storage.azure.com"
+def token(resource):
+    u = os.environ["IDENTITY_ENDPOINT"] + "?api-version=2019-08-01&resource=" + resource
     r = urllib.request.Request(u, headers={"X-IDENTITY-HEADER": os.environ["IDENTITY_HEADER"]})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(r) as f:
         return json.load(f)["access_token"]
-t = token()
+t = token("https://vault.azure.net")
+r = urllib.request.Request("https://kv-small.vault.azure.net/secrets/db?api-version=7.4", headers={"Authorization": "Bearer " + t})
+try:
+    with urllib.request.urlopen(r) as f:
+        print("secret", json.load(f)["value"])
+except urllib.error.HTTPError as e:
+    print("secret", e.code, json.load(e)["error"]["innererror"]["code"])
+t = token("https://storage.azure.com")
 for c in ("data", "closed"):
     r = urllib.request.Request("https://stsmall001.blob.core.windows.net/%s?restype=container&comp=list" % c,
         headers={"Authorization": "Bearer " + t, "x-ms-version": "2021-08-06"})
@@ -156,15 +167,24 @@ for c in ("data", "closed"):
 func TestTheJobsIdentityReachesWhatItWasAssigned(t *testing.T) {
 	need(t, "python3")
 	e, dir := smallEnv(t)
+	w := e.wire()
+	vault, err := azsecrets.NewClient("https://kv-small.vault.azure.net", fixedToken(w.tokens[forVault]),
+		&azsecrets.ClientOptions{ClientOptions: policy.ClientOptions{Transport: w.http}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vault.SetSecret(t.Context(), "db", azsecrets.SetSecretParameters{Value: to.Ptr("swordfish")}, nil); err != nil {
+		t.Fatal(err)
+	}
 	run := func(name string) string {
 		return e.run("ml", "job", "create", "-f", jobFile(t, "python3 who.py", "name: "+name+"\n", map[string]string{"who.py": identityScript}), "--stream")
 	}
 	out := run("with-role")
-	if !strings.Contains(out, "data 200") || !strings.Contains(out, "closed 403 AuthorizationPermissionMismatch") {
+	if !strings.Contains(out, "data 200") || !strings.Contains(out, "closed 403 AuthorizationPermissionMismatch") || !strings.Contains(out, "secret swordfish") {
 		t.Errorf("with the role:\n%s", out)
 	}
 	e.run("up", dir, "--var", "may_read=false")
-	if out := run("without-role"); !strings.Contains(out, "data 403 AuthorizationPermissionMismatch") {
+	if out := run("without-role"); !strings.Contains(out, "data 403 AuthorizationPermissionMismatch") || !strings.Contains(out, "secret 403 ForbiddenByRbac") {
 		t.Errorf("without the role:\n%s", out)
 	}
 }

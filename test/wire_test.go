@@ -28,6 +28,7 @@ const (
 	smallBlobs   = "https://stsmall001.blob.core.windows.net"
 
 	forARM     = "https://management.azure.com"
+	forVault   = "https://vault.azure.net"
 	forStorage = "https://storage.azure.com"
 )
 
@@ -63,7 +64,7 @@ func (e *env) wire() *wire {
 	if err := json.Unmarshal(b, &w.owner); err != nil {
 		e.t.Fatal(err)
 	}
-	for _, audience := range []string{forARM, forStorage} {
+	for _, audience := range []string{forARM, forStorage, forVault} {
 		if w.tokens[audience], err = w.signIn(e.t.Context(), audience); err != nil {
 			e.t.Fatal(err)
 		}

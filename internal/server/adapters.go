@@ -299,10 +299,12 @@ func (v vaults) Vault(ctx context.Context, name string) (*vault.Vault, error) {
 		out = &vault.Vault{Name: r.Name(), ID: r.ID, UID: r.UID, Location: r.Body.String("location"),
 			RBAC:          r.Body.Bool("properties.enableRbacAuthorization", false),
 			PublicNetwork: !strings.EqualFold(r.Body.String("properties.publicNetworkAccess"), "Disabled"),
+			RetentionDays: r.Body.Int("properties.softDeleteRetentionInDays", 0), PurgeProtection: r.Body.Bool("properties.enablePurgeProtection", false),
 		}
 		var policies []struct {
 			ObjectID    string `json:"objectId"`
 			Permissions struct {
+				Secrets      []string `json:"secrets"`
 				Certificates []string `json:"certificates"`
 			} `json:"permissions"`
 		}
@@ -310,7 +312,9 @@ func (v vaults) Vault(ctx context.Context, name string) (*vault.Vault, error) {
 			return err
 		}
 		for _, p := range policies {
-			out.Policies = append(out.Policies, vault.Policy{ObjectID: p.ObjectID, Certificates: lower(p.Permissions.Certificates)})
+			out.Policies = append(out.Policies, vault.Policy{
+				ObjectID: p.ObjectID, Secrets: lower(p.Permissions.Secrets), Certificates: lower(p.Permissions.Certificates),
+			})
 		}
 		return nil
 	})

@@ -45,7 +45,8 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	}
 	s.onClose(s.blobs.Close)
 	s.vaults = vault.New(vault.Config{
-		Store: s.store, Vaults: vaults{s}, Access: vaultAccess{s}, TenantID: s.dir.TenantID(), Log: log,
+		Store: s.store, Vaults: vaults{s}, Access: vaultAccess{s}, Sealer: sealer, Clock: s.clock,
+		TenantID: s.dir.TenantID(), Log: log,
 	})
 	if s.runner, err = local.Open(local.Options{
 		Dir: cfg.Home.Nodes(), Clock: s.clock, BootDelay: s.bootDelay(), Log: log,

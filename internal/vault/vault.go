@@ -1,6 +1,6 @@
 // Package vault is the data plane of key vaults, at {vault}.vault.azure.net. It
-// answers the challenge that clients learn their authority from and serves the
-// certificate contacts; keys, secrets and certificates answer 501.
+// answers the challenge that clients learn their authority from, and serves
+// secrets and certificate contacts; keys and certificates answer 501.
 package vault
 
 import (
@@ -10,8 +10,11 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -33,13 +36,25 @@ type Vault struct {
 	Policies []Policy
 	// PublicNetwork tells whether the caller's network may reach the vault.
 	PublicNetwork bool
+	// RetentionDays is how long what is deleted can be recovered.
+	RetentionDays int
+	// PurgeProtection keeps it for all of that time.
+	PurgeProtection bool
 }
 
 // Policy is an access policy.
 type Policy struct {
 	ObjectID string
-	// Certificates are the permissions on certificates, lower case.
-	Certificates []string
+	// Secrets and Certificates are the permissions on these, lower case.
+	Secrets, Certificates []string
+}
+
+func (p *Policy) allows(k kind, permission string) bool {
+	held := p.Secrets
+	if k == certificates {
+		held = p.Certificates
+	}
+	return slices.Contains(held, permission) || slices.Contains(held, "all")
 }
 
 // Principal is who calls.
@@ -62,20 +77,32 @@ type Access interface {
 	Allowed(ctx context.Context, principalID, action string, scope string) (bool, error)
 }
 
+// Sealer encrypts what is kept.
+type Sealer interface {
+	Seal(plain []byte) ([]byte, error)
+	Open(sealed []byte) ([]byte, error)
+}
+
 // Config is what a Service needs. All fields are required.
 type Config struct {
 	Store    store.Store
 	Vaults   Vaults
 	Access   Access
+	Sealer   Sealer
+	Clock    clock.Clock
 	TenantID string
 	Log      *slog.Logger
 }
 
 // Service serves all vaults as an http.Handler.
-type Service struct{ cfg Config }
+type Service struct {
+	cfg        Config
+	operations []operation
+	names      *regexp.Regexp
+}
 
 // New returns a Service.
-func New(cfg Config) *Service { return &Service{cfg} }
+func New(cfg Config) *Service { return &Service{cfg, operations(), objectName()} }
 
 const (
 	suffix  = ".vault.azure.net"
@@ -87,6 +114,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := s.serve(w, r)
 	if err != nil {
 		s.writeError(w, r, err)
+		return
+	}
+	if body == nil {
+		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -124,31 +155,20 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 		e.Inner = "ForbiddenByConnection"
 		return nil, e
 	}
-	path := strings.Trim(r.URL.Path, "/")
-	if path == "" {
+	if strings.Trim(r.URL.Path, "/") == "" {
 		return nil, failure(http.StatusNotFound, "NotFound", "There is nothing at the root of a vault.")
 	}
 	if r.URL.Query().Get("api-version") == "" {
 		return nil, failure(http.StatusBadRequest, "BadParameter", "api-version must be specified")
 	}
-	if strings.EqualFold(path, "certificates/contacts") {
-		return s.contacts(r, v, who)
+	o, c, err := s.route(r, v, who)
+	if err != nil {
+		return nil, err
 	}
-	return nil, failure(http.StatusNotImplemented, "NotImplementedByAzimuth",
-		"Azimuth does not implement "+r.Method+" /"+operation(path)+" of Key Vault.")
-}
-
-// operation is a path with the names left out: they may be secrets' names.
-func operation(path string) string {
-	segs := strings.Split(path, "/")
-	for i := 1; i < len(segs); i++ {
-		switch segs[i] {
-		case "versions", "policy", "pending", "backup", "restore", "import", "issuers", "recover":
-		default:
-			segs[i] = "{name}"
-		}
+	if err := c.authorize(o); err != nil {
+		return nil, err
 	}
-	return strings.Join(segs, "/")
+	return o.serve(c)
 }
 
 // challenge tells a client which authority to get a token from.
@@ -158,7 +178,14 @@ func (s *Service) challenge(w http.ResponseWriter) {
 }
 
 // DeleteVault removes everything in a vault that is gone for good.
-func (s *Service) DeleteVault(tx store.Tx, uid string) error { return tx.Delete(contactsBucket, uid) }
+func (s *Service) DeleteVault(tx store.Tx, uid string) error {
+	for _, bucket := range []string{objectsBucket, deletedBucket, versionsBucket} {
+		if err := deleteAll(tx, bucket, uid+"/"); err != nil {
+			return err
+		}
+	}
+	return tx.Delete(contactsBucket, uid)
+}
 
 func decode(r *http.Request, out any) error {
 	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/store/sqlite"
 	"github.com/azimuth-ml/azimuth/internal/vault"
@@ -40,41 +44,66 @@ func (access) Allowed(_ context.Context, id, action, scope string) (bool, error)
 	return id == "officer" || id == "reader" && strings.HasSuffix(action, "/read"), nil
 }
 
-func TestContacts(t *testing.T) {
+// plant is a service with a few vaults, and its clock.
+type plant struct {
+	*vault.Service
+	store store.Store
+	clock *clock.Manual
+	url   string
+}
+
+func start(t *testing.T) *plant {
+	t.Helper()
 	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "azimuth.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Close()
-	s := vault.New(vault.Config{Store: st, Access: access{}, TenantID: "tenant", Log: slog.New(slog.DiscardHandler), Vaults: vaults{
-		"kv":     {Name: "kv", ID: "/subscriptions/s/kv", UID: "1", RBAC: true, PublicNetwork: true},
-		"old":    {Name: "old", UID: "2", PublicNetwork: true, Policies: []vault.Policy{{ObjectID: "reader", Certificates: []string{"managecontacts"}}}},
-		"closed": {Name: "closed", UID: "3", RBAC: true},
-	}})
-	srv := httptest.NewServer(s)
-	defer srv.Close()
-	const path = "/certificates/contacts?api-version=7.4"
-	do := func(host, token, method, path, body string) (*http.Response, string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Host = host + ".vault.azure.net"
-		if token != "" {
-			req.Header.Set("Authorization", "Bearer "+token)
-		}
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp, string(b)
+	t.Cleanup(func() { st.Close() })
+	sealer, err := seal.New(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
 	}
+	c := clock.NewManual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	s := vault.New(vault.Config{
+		Store: st, Access: access{}, TenantID: "tenant", Log: slog.New(slog.DiscardHandler), Sealer: sealer, Clock: c,
+		Vaults: vaults{
+			"kv":     {Name: "kv", ID: "/subscriptions/s/kv", UID: "1", RBAC: true, PublicNetwork: true, RetentionDays: 7},
+			"old":    {Name: "old", UID: "2", PublicNetwork: true, RetentionDays: 90, Policies: []vault.Policy{{ObjectID: "reader", Certificates: []string{"managecontacts"}, Secrets: []string{"all"}}}},
+			"closed": {Name: "closed", UID: "3", RBAC: true},
+			"kept":   {Name: "kept", ID: "/subscriptions/s/kept", UID: "4", RBAC: true, PublicNetwork: true, RetentionDays: 90, PurgeProtection: true},
+		},
+	})
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	return &plant{s, st, c, srv.URL}
+}
+
+// do sends one request.
+func (p *plant) do(t *testing.T, host, token, method, path, body string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host + ".vault.azure.net"
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+func TestContacts(t *testing.T) {
+	p := start(t)
+	const path = "/certificates/contacts?api-version=7.4"
 	contacts := `{"contacts":[{"email":"a@b.example","name":"A"}]}`
 	for _, tc := range []struct {
 		host, token, method, path, body string
@@ -98,12 +127,12 @@ func TestContacts(t *testing.T) {
 		{"old", "reader", "GET", path, "", 404, "ContactsNotFound"},
 		{"old", "officer", "GET", path, "", 403, "Forbidden"},
 		{"closed", "officer", "GET", path, "", 403, "Forbidden"},
-		{"kv", "officer", "GET", "/secrets/mine?api-version=7.4", "", 501, "NotImplementedByAzimuth"},
+		{"kv", "officer", "GET", "/keys/mine?api-version=7.4", "", 501, "NotImplementedByAzimuth"},
 		{"kv", "officer", "DELETE", path, "", 200, ""},
 		{"kv", "officer", "DELETE", path, "", 404, "ContactsNotFound"},
 		{"kv", "officer", "POST", path, "", 405, "MethodNotAllowed"},
 	} {
-		resp, body := do(tc.host, tc.token, tc.method, tc.path, tc.body)
+		resp, body := p.do(t, tc.host, tc.token, tc.method, tc.path, tc.body)
 		var e struct{ Error struct{ Code string } }
 		if err := json.Unmarshal([]byte(body), &e); err != nil {
 			t.Fatalf("%v: %v in %s", tc, err, body)
@@ -116,14 +145,14 @@ func TestContacts(t *testing.T) {
 			t.Errorf("challenge %q with %d", challenge, resp.StatusCode)
 		}
 		if strings.Contains(body, "mine") {
-			t.Errorf("the answer names a secret: %s", body)
+			t.Errorf("the answer names a key: %s", body)
 		}
 	}
-	do("kv", "officer", "PUT", path, contacts)
-	if err := st.Update(t.Context(), func(tx store.Tx) error { return s.DeleteVault(tx, "1") }); err != nil {
+	p.do(t, "kv", "officer", "PUT", path, contacts)
+	if err := p.store.Update(t.Context(), func(tx store.Tx) error { return p.DeleteVault(tx, "1") }); err != nil {
 		t.Fatal(err)
 	}
-	if resp, body := do("kv", "officer", "GET", path, ""); resp.StatusCode != 404 {
+	if resp, body := p.do(t, "kv", "officer", "GET", path, ""); resp.StatusCode != 404 {
 		t.Errorf("after DeleteVault: %s", body)
 	}
 }

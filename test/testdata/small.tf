@@ -104,6 +104,19 @@ resource "azurerm_role_assignment" "read" {
   principal_id         = azurerm_machine_learning_compute_cluster.cpu.identity[0].principal_id
 }
 
+resource "azurerm_role_assignment" "read_secrets" {
+  count                = var.may_read ? 1 : 0
+  scope                = azurerm_key_vault.it.id
+  role_definition_name = "Key Vault Secrets User"
+  principal_id         = azurerm_machine_learning_compute_cluster.cpu.identity[0].principal_id
+}
+
+resource "azurerm_role_assignment" "write_secrets" {
+  scope                = azurerm_key_vault.it.id
+  role_definition_name = "Key Vault Secrets Officer"
+  principal_id         = data.azurerm_client_config.me.object_id
+}
+
 resource "azurerm_role_assignment" "me" {
   scope                = azurerm_storage_account.it.id
   role_definition_name = "Storage Blob Data Contributor"

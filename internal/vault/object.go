@@ -1,0 +1,224 @@
+package vault
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// Buckets. The first part of every key is the vault's UID, the second the kind.
+const (
+	objectsBucket  = "vault.objects"  // <uid>/<kind>/<name> → object
+	deletedBucket  = "vault.deleted"  // <uid>/<kind>/<name> → object, until it is purged
+	versionsBucket = "vault.versions" // <uid>/<kind>/<name>/<version> → version
+)
+
+// object is what has a name in a vault. Its versions are records of their own,
+// and stay where they are while it is deleted.
+type object struct {
+	// Name is as it was first written: names are compared without case.
+	Name string
+	// Current is the version that was made last.
+	Current string
+	Deleted *deletion `json:",omitempty"`
+}
+
+type deletion struct{ At, Purge time.Time }
+
+// version is one version of an object. Its ID is 32 hexadecimal digits.
+type version struct {
+	ID               string
+	Created, Updated time.Time
+	Disabled         bool `json:",omitempty"`
+	// NotBefore and Expires are Unix seconds, or nil. Azure hands values out
+	// before and after all the same.
+	NotBefore, Expires *int64            `json:",omitempty"`
+	ContentType        string            `json:",omitempty"`
+	Tags               map[string]string `json:",omitempty"`
+	// Value is sealed.
+	Value []byte
+}
+
+func newVersionID() string {
+	var b [16]byte
+	rand.Read(b[:]) // it does not fail
+	return hex.EncodeToString(b[:])
+}
+
+// slot is where an object of a vault is kept.
+type slot struct {
+	v    *Vault
+	kind kind
+	name string
+}
+
+func (s slot) key() string { return s.v.UID + "/" + string(s.kind) + "/" + strings.ToLower(s.name) }
+
+func (s slot) versionKey(id string) string { return s.key() + "/" + strings.ToLower(id) }
+
+// notFound is Azure's answer for what is not there; id is the name, or the name
+// and a version.
+func (s slot) notFound(id string) *apiError {
+	return failure(http.StatusNotFound, s.kind.title()+"NotFound", fmt.Sprintf(
+		"A %s with (name/id) %s was not found in this key vault. If you recently deleted this %[1]s you may be able to recover it using the correct recovery command. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182",
+		s.kind.singular(), id))
+}
+
+func (s slot) deletedNotFound() *apiError {
+	return failure(http.StatusNotFound, s.kind.title()+"NotFound", "Deleted "+s.kind.title()+" not found: "+s.name)
+}
+
+func get[T any](tx store.Tx, bucket, key string) (*T, error) {
+	b, err := tx.Get(bucket, key)
+	if err != nil {
+		return nil, err
+	}
+	var v T
+	return &v, json.Unmarshal(b, &v)
+}
+
+func put(tx store.Tx, bucket, key string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return tx.Put(bucket, key, b)
+}
+
+// live returns the object, which is there and not deleted.
+func (s slot) live(tx store.Tx) (*object, error) {
+	o, err := get[object](tx, objectsBucket, s.key())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, s.notFound(s.name)
+	}
+	return o, err
+}
+
+// at returns a version of an object that is there; "" is the current one.
+func (s slot) at(tx store.Tx, id string) (*object, *version, error) {
+	o, err := s.live(tx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if id == "" {
+		id = o.Current
+	}
+	v, err := get[version](tx, versionsBucket, s.versionKey(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, s.notFound(s.name + "/" + id)
+	}
+	return o, v, err
+}
+
+// add makes a version of an object, and the object if there is none.
+func (s slot) add(tx store.Tx, now time.Time, v *version) (*object, error) {
+	o, err := get[object](tx, objectsBucket, s.key())
+	if errors.Is(err, store.ErrNotFound) {
+		if err := s.free(tx, now); err != nil {
+			return nil, err
+		}
+		o = &object{Name: s.name}
+	} else if err != nil {
+		return nil, err
+	}
+	o.Current = v.ID
+	if err := put(tx, versionsBucket, s.versionKey(v.ID), v); err != nil {
+		return nil, err
+	}
+	return o, put(tx, objectsBucket, s.key(), o)
+}
+
+// free refuses the name of an object that is deleted and can be recovered.
+func (s slot) free(tx store.Tx, now time.Time) error {
+	o, err := s.deleted(tx, now)
+	if err != nil {
+		return err
+	}
+	if o == nil {
+		return s.forget(tx) // what is there, if anything, is over
+	}
+	e := failure(http.StatusConflict, "Conflict", fmt.Sprintf(
+		"%s %s is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the %s can only be recovered or purged.",
+		s.kind.title(), o.Name, s.kind.singular()))
+	e.Inner = "ObjectIsDeletedButRecoverable"
+	return e
+}
+
+// deleted returns the deleted object, or nil when there is none whose retention
+// is not over.
+func (s slot) deleted(tx store.Tx, now time.Time) (*object, error) {
+	o, err := get[object](tx, deletedBucket, s.key())
+	if errors.Is(err, store.ErrNotFound) || err == nil && !o.Deleted.Purge.After(now) {
+		return nil, nil
+	}
+	return o, err
+}
+
+// delete puts an object where it can be recovered from.
+func (s slot) delete(tx store.Tx, now time.Time) (*object, *version, error) {
+	o, v, err := s.at(tx, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Deleted = &deletion{At: now, Purge: now.AddDate(0, 0, s.v.RetentionDays)}
+	if err := tx.Delete(objectsBucket, s.key()); err != nil {
+		return nil, nil, err
+	}
+	return o, v, put(tx, deletedBucket, s.key(), o)
+}
+
+// recover puts a deleted object back.
+func (s slot) recover(tx store.Tx, now time.Time) (*object, *version, error) {
+	o, err := s.deleted(tx, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o == nil {
+		return nil, nil, s.deletedNotFound()
+	}
+	o.Deleted = nil
+	if err := tx.Delete(deletedBucket, s.key()); err != nil {
+		return nil, nil, err
+	}
+	if err := put(tx, objectsBucket, s.key(), o); err != nil {
+		return nil, nil, err
+	}
+	return s.at(tx, "")
+}
+
+// forget removes a deleted object for good.
+func (s slot) forget(tx store.Tx) error {
+	if err := tx.Delete(deletedBucket, s.key()); err != nil {
+		return err
+	}
+	return deleteAll(tx, versionsBucket, s.key()+"/")
+}
+
+// deleteAll removes all below a prefix, a few at a time.
+func deleteAll(tx store.Tx, bucket, prefix string) error {
+	const few = 256
+	for {
+		var keys []string
+		for e, err := range tx.Scan(bucket, store.Range{Prefix: prefix, Limit: few}) {
+			if err != nil {
+				return err
+			}
+			keys = append(keys, e.Key)
+		}
+		for _, k := range keys {
+			if err := tx.Delete(bucket, k); err != nil {
+				return err
+			}
+		}
+		if len(keys) < few {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// kind is a kind of object, as it stands in paths.
+type kind string
+
+const (
+	secrets      kind = "secrets"
+	certificates kind = "certificates"
+)
+
+func (k kind) singular() string { return strings.TrimSuffix(string(k), "s") }
+
+func (k kind) title() string {
+	s := k.singular()
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// operation is one operation of the REST API.
+type operation struct {
+	method string
+	// path has {name} and {version} for what varies; of two that match, the first
+	// in the table counts.
+	path string
+	kind kind
+	// permission is that of access policies, actions are those of role
+	// definitions, one of which must be allowed.
+	permission string
+	actions    []string
+	serve      func(*call) (any, error)
+}
+
+// call is one request to an operation.
+type call struct {
+	*Service
+	ctx  context.Context
+	r    *http.Request
+	v    *Vault
+	who  Principal
+	now  time.Time
+	slot slot
+	// version is that of the path, or "".
+	version string
+}
+
+// operations are all there are; anything else answers 501.
+func operations() []operation {
+	secret := func(method, path, permission, action string, serve func(*call) (any, error)) operation {
+		return operation{method, path, secrets, permission, []string{"Microsoft.KeyVault/vaults/secrets/" + action}, serve}
+	}
+	const contacts = "Microsoft.KeyVault/vaults/certificatecontacts/"
+	return []operation{
+		secret("GET", "secrets", "list", "readMetadata/action", (*call).listSecrets),
+		secret("POST", "secrets/restore", "restore", "restore/action", (*call).restoreSecret),
+		secret("PUT", "secrets/{name}", "set", "setSecret/action", (*call).setSecret),
+		secret("GET", "secrets/{name}/versions", "list", "readMetadata/action", (*call).listSecretVersions),
+		secret("POST", "secrets/{name}/backup", "backup", "backup/action", (*call).backupSecret),
+		secret("GET", "secrets/{name}", "get", "getSecret/action", (*call).getSecret),
+		secret("GET", "secrets/{name}/{version}", "get", "getSecret/action", (*call).getSecret),
+		secret("PATCH", "secrets/{name}", "set", "update/action", (*call).updateSecret),
+		secret("PATCH", "secrets/{name}/{version}", "set", "update/action", (*call).updateSecret),
+		secret("DELETE", "secrets/{name}", "delete", "delete", (*call).deleteSecret),
+		secret("GET", "deletedsecrets", "list", "readMetadata/action", (*call).listDeletedSecrets),
+		secret("GET", "deletedsecrets/{name}", "get", "readMetadata/action", (*call).getDeletedSecret),
+		secret("DELETE", "deletedsecrets/{name}", "purge", "purge/action", (*call).purgeSecret),
+		secret("POST", "deletedsecrets/{name}/recover", "recover", "recover/action", (*call).recoverSecret),
+
+		// Azure documents only the write action; a role that reads everything in the
+		// vault may read contacts as well.
+		{"GET", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write", contacts + "read"}, (*call).getContacts},
+		{"PUT", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write"}, (*call).setContacts},
+		{"DELETE", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write"}, (*call).deleteContacts},
+	}
+}
+
+// match reports whether the operation's path is the given one, and what stands
+// for {name} and {version}.
+func (o *operation) match(segs []string) (name, version string, ok bool) {
+	pattern := strings.Split(o.path, "/")
+	if len(pattern) != len(segs) {
+		return "", "", false
+	}
+	for i, p := range pattern {
+		switch {
+		case p == "{name}":
+			name = segs[i]
+		case p == "{version}":
+			version = segs[i]
+		case !strings.EqualFold(p, segs[i]):
+			return "", "", false
+		}
+	}
+	return name, version, true
+}
+
+// objectName is what Azure takes as a name (1 to 127 characters).
+func objectName() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`) }
+
+// route finds the operation of a request. Names are not in the errors' texts
+// where nothing is there: they may be told to people who may not know them.
+func (s *Service) route(r *http.Request, v *Vault, who Principal) (*operation, *call, error) {
+	segs := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	there := false
+	for i := range s.operations {
+		o := &s.operations[i]
+		name, version, ok := o.match(segs)
+		there = there || ok
+		if !ok || o.method != r.Method {
+			continue
+		}
+		if name != "" && !s.names.MatchString(name) {
+			// Azure's words are not known
+			return nil, nil, failure(http.StatusBadRequest, "BadParameter", fmt.Sprintf(
+				"The %s name is invalid: it has 1 to 127 letters, digits and hyphens.", o.kind.singular()))
+		}
+		return o, &call{s, r.Context(), r, v, who, s.cfg.Clock.Now(), slot{v, o.kind, name}, version}, nil
+	}
+	if there {
+		return nil, nil, failure(http.StatusMethodNotAllowed, "MethodNotAllowed", "The method "+r.Method+" is not allowed here.")
+	}
+	return nil, nil, failure(http.StatusNotImplemented, "NotImplementedByAzimuth",
+		"Azimuth does not implement "+r.Method+" /"+unnamed(segs)+" of Key Vault.")
+}
+
+// unnamed is a path with the names left out: they may be secrets' names.
+func unnamed(segs []string) string {
+	segs = slices.Clone(segs)
+	for i := 1; i < len(segs); i++ {
+		switch segs[i] {
+		case "versions", "policy", "pending", "backup", "restore", "import", "issuers", "recover":
+		default:
+			segs[i] = "{name}"
+		}
+	}
+	return strings.Join(segs, "/")
+}
+
+// authorize refuses a caller whose access policy lacks the permission or, where
+// role assignments decide, who holds none of the actions on the object.
+func (c *call) authorize(o *operation) error {
+	caller := fmt.Sprintf("appid=%s;oid=%s;iss=https://sts.windows.net/%s/", c.who.AppID, c.who.ObjectID, c.who.TenantID)
+	if !c.v.RBAC {
+		for _, p := range c.v.Policies {
+			if p.ObjectID == c.who.ObjectID && p.allows(o.kind, o.permission) {
+				return nil
+			}
+		}
+		e := failure(http.StatusForbidden, "Forbidden", fmt.Sprintf(
+			"The user, group or application '%s' does not have %s %s permission on key vault '%s;location=%s'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
+			caller, o.kind, o.permission, c.v.Name, c.v.Location))
+		e.Inner = "ForbiddenByPolicy"
+		return e
+	}
+	scope := c.v.ID
+	if c.slot.name != "" {
+		scope += "/" + string(o.kind) + "/" + c.slot.name
+	}
+	for _, action := range o.actions {
+		ok, err := c.cfg.Access.Allowed(c.ctx, c.who.ObjectID, action, scope)
+		if err != nil {
+			return fmt.Errorf("authorize %s: %w", action, err)
+		}
+		if ok {
+			return nil
+		}
+	}
+	e := failure(http.StatusForbidden, "Forbidden", fmt.Sprintf(
+		"Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions were changed recently, please observe propagation time.\r\nCaller: %s\r\nAction: '%s'\r\nResource: '%s'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null \r\nVault: %s;location=%s\r\n",
+		caller, o.actions[0], scope, c.v.Name, c.v.Location))
+	e.Inner = "ForbiddenByRbac"
+	return e
+}
