@@ -67,6 +67,8 @@ type Runner struct {
 	nodes       map[string]*node
 	tasks       map[string]*task
 	subscribers map[*subscriber]bool
+	ready       map[string]*ready // supervisors that wait for a task, by node
+	leaving     map[string]bool   // nodes that are being stopped
 }
 
 // node is a node as node.json has it.
@@ -121,6 +123,7 @@ func Open(o Options) (*Runner, error) {
 	r := &Runner{
 		dir: dir, clock: o.Clock, bootDelay: o.BootDelay, supervisor: o.Supervisor, log: o.Log,
 		nodes: map[string]*node{}, tasks: map[string]*task{}, subscribers: map[*subscriber]bool{},
+		ready: map[string]*ready{}, leaving: map[string]bool{},
 	}
 	for _, d := range []string{r.nodesDir(), r.tasksDir()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
@@ -150,6 +153,11 @@ func Open(o Options) (*Runner, error) {
 func (r *Runner) Close() {
 	r.cancel()
 	r.wg.Wait()
+	r.mu.Lock()
+	for id := range r.ready {
+		r.standDown(id)
+	}
+	r.mu.Unlock()
 	r.limits.sweep()
 }
 
@@ -183,7 +191,39 @@ func (r *Runner) discover() error {
 			return fmt.Errorf("read task %s: %w", e.Name(), err)
 		}
 	}
+	for id := range r.nodes {
+		r.standBy(id)
+	}
 	return nil
+}
+
+// standBy has a supervisor wait for the next task of a node that runs none. The
+// caller holds the lock.
+func (r *Runner) standBy(nodeID string) {
+	n := r.nodes[nodeID]
+	if n == nil || r.ready[nodeID] != nil || r.leaving[nodeID] || len(r.ready) >= maxReady || r.ctx.Err() != nil || r.clock.Now().Before(n.ReadyAt) {
+		return
+	}
+	for _, t := range r.tasks {
+		if t.ref.NodeID == nodeID && !t.hasEnded() {
+			return
+		}
+	}
+	next, err := startReady(r.supervisor, r.nodeDir(nodeID), r.limits.limits(n.Spec))
+	if err != nil {
+		r.log.Warn("no supervisor is ready for the next task", logNode, nodeID, logError, err)
+		return
+	}
+	r.ready[nodeID] = next
+}
+
+// standDown ends the supervisor that waits for a task of a node. The caller holds
+// the lock.
+func (r *Runner) standDown(nodeID string) {
+	if next := r.ready[nodeID]; next != nil {
+		delete(r.ready, nodeID)
+		next.close()
+	}
 }
 
 func (r *Runner) discoverTask(d taskDir) error {
@@ -247,6 +287,9 @@ func (r *Runner) StartNode(ctx context.Context, spec compute.NodeSpec) (compute.
 		r.tell(r.nodeReport(n))
 		r.mu.Unlock()
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.standBy(spec.ID)
 	return n.Info, nil
 }
 
@@ -296,6 +339,8 @@ func (r *Runner) StopNode(ctx context.Context, nodeID string) error {
 		return fmt.Errorf("stop node: %w", err)
 	}
 	r.mu.Lock()
+	r.leaving[nodeID] = true
+	r.standDown(nodeID)
 	var left []*task
 	for _, t := range r.tasks {
 		if t.ref.NodeID == nodeID {
@@ -329,6 +374,7 @@ func (r *Runner) StopNode(ctx context.Context, nodeID string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.nodes, nodeID)
+	delete(r.leaving, nodeID)
 	if known {
 		r.tell(compute.Report{Node: &compute.NodeReport{ID: nodeID, Condition: compute.NodeConditionGone}})
 	}
@@ -356,7 +402,9 @@ func (r *Runner) StartTask(ctx context.Context, spec compute.TaskSpec) error {
 	if n == nil || r.clock.Now().Before(n.ReadyAt) {
 		return fmt.Errorf("start task %s: node %s is not up", spec.ID, spec.NodeID)
 	}
-	alive, cmd, err := spawn(t.taskDir, r.supervisor, r.withDevices(spec, n), r.limits.limits(n.Spec))
+	next := r.ready[spec.NodeID]
+	delete(r.ready, spec.NodeID)
+	alive, cmd, err := spawn(t.taskDir, r.supervisor, r.withDevices(spec, n), r.limits.limits(n.Spec), next)
 	if err != nil {
 		// No supervisor has run, so nothing else has.
 		return errors.Join(fmt.Errorf("start task %s: %w", spec.ID, err), removeTree(string(t.taskDir)))
@@ -405,6 +453,7 @@ func (r *Runner) follow(t *task, alive aliveness, cmd *exec.Cmd) {
 		defer r.mu.Unlock()
 		t.result = res
 		close(t.ended)
+		r.standBy(t.ref.NodeID)
 		r.tell(t.report())
 	})
 }

@@ -22,9 +22,14 @@ const (
 	fdAlive = 4
 )
 
-// spawn makes a task directory and starts its supervisor. After an error no
-// supervisor runs.
-func spawn(d taskDir, command []string, spec compute.TaskSpec, limits nodeLimits) (aliveness, *exec.Cmd, error) {
+// spawn makes a task directory and starts its supervisor, or gives it to one that
+// is ready, unless that is nil. After an error no supervisor runs.
+func spawn(d taskDir, command []string, spec compute.TaskSpec, limits nodeLimits, next *ready) (reader aliveness, cmd *exec.Cmd, err error) {
+	defer func() {
+		if next != nil { // it was not needed, or ended before its time
+			next.close()
+		}
+	}()
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +55,7 @@ func spawn(d taskDir, command []string, spec compute.TaskSpec, limits nodeLimits
 		return nil, nil, err
 	}
 	defer out.Close()
-	reader, err := watchAlive(d.alive())
+	reader, err = watchAlive(d.alive())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,10 +66,14 @@ func spawn(d taskDir, command []string, spec compute.TaskSpec, limits nodeLimits
 		return nil, nil, err
 	}
 	defer writer.Close()
-	cmd := exec.Command(command[0], append(command[1:len(command):len(command)], "--dir", string(d))...)
-	cmd.Dir = "/" // so that it keeps no file system busy
-	// The task has its environment from task.json; the supervisor needs little.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=2"}
+	if next != nil {
+		if err := next.give(d, lock, writer, out); err == nil {
+			cmd, next = next.cmd, nil
+			return reader, cmd, nil
+		}
+	}
+	cmd = exec.Command(command[0], append(command[1:len(command):len(command)], "--dir", string(d))...)
+	cmd.Dir, cmd.Env = "/", supervisorEnv() // there, so that it keeps no file system busy
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{lock, writer}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -74,6 +83,10 @@ func spawn(d taskDir, command []string, spec compute.TaskSpec, limits nodeLimits
 	}
 	return reader, cmd, nil
 }
+
+// supervisorEnv is the environment of supervisors. A task has its own from
+// task.json; the supervisor needs little.
+func supervisorEnv() []string { return []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=2"} }
 
 // lockHeld says whether a supervisor lives, or is being started.
 func (d taskDir) lockHeld() (bool, error) {

@@ -23,8 +23,8 @@ import (
 )
 
 // SuperviseMain is the whole of the hidden command "azimuth supervise --dir DIR",
-// which a Runner starts for each task; nobody else can. It returns the exit
-// code of the process. It must be called before anything else has started child
+// which a Runner starts for each task; nobody else can. With --node it is started
+// ahead of its task. It returns the exit code of the process. It must be called before anything else has started child
 // processes, since it reaps all of them.
 //
 // The supervisor measures the task's timeout in real time. The server's clock
@@ -34,19 +34,31 @@ func SuperviseMain(ctx context.Context, args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet("supervise", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	dir := flags.String("dir", "", "the task's directory")
+	node := flags.String("node", "", "the directory of the node whose next task is waited for")
+	limits := flags.String("limits", "{}", "the node's limits")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	s := &supervisor{dir: taskDir(*dir)}
-	if err := s.run(ctx); err != nil {
-		fmt.Fprintln(stderr, "azimuth supervise:", err)
-		return 1
+	run := func(s *supervisor, stderr io.Writer) int {
+		if err := s.run(ctx); err != nil {
+			fmt.Fprintln(stderr, "azimuth supervise:", err)
+			return 1
+		}
+		return 0
 	}
-	return 0
+	if *node != "" {
+		return superviseNext(*limits, run, stderr)
+	}
+	return run(&supervisor{dir: taskDir(*dir), lock: fdLock, alive: fdAlive}, stderr)
 }
 
 type supervisor struct {
-	dir    taskDir
+	dir taskDir
+	// lock and alive are the files that the Runner passed on.
+	lock, alive int
+	// within, unless nil, starts the command in the node's control groups.
+	within func(*exec.Cmd) error
+
 	spec   compute.TaskSpec
 	limits nodeLimits
 	killed int      // processes of the node that ran out of memory before
@@ -96,7 +108,7 @@ func (s *supervisor) run(ctx context.Context) error {
 // inherit checks that the lock and the FIFO are what a Runner passes on, and
 // keeps them from the command: they must end with this process.
 func (s *supervisor) inherit() error {
-	for fd, path := range map[int]string{fdLock: s.dir.lock(), fdAlive: s.dir.alive()} {
+	for fd, path := range map[int]string{s.lock: s.dir.lock(), s.alive: s.dir.alive()} {
 		var got, want unix.Stat_t
 		if err := unix.Fstat(fd, &got); err != nil {
 			return fmt.Errorf("this command is for azimuth's own use: file %d: %w", fd, err)
@@ -201,7 +213,13 @@ func (s *supervisor) start() (pid int, err error) {
 		}
 	}
 	s.killed = memoryKills(s.limits.Groups)
-	cmd, err := startWithin(s.limits, command)
+	var cmd *exec.Cmd
+	if s.within != nil {
+		cmd = command()
+		err = s.within(cmd)
+	} else {
+		cmd, err = startWithin(s.limits, command)
+	}
 	var without errLimits
 	if errors.As(err, &without) {
 		fmt.Fprintf(log, "The command runs without limits on memory, CPU and processes: %v\n", without)

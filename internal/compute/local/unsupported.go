@@ -26,7 +26,17 @@ type aliveness interface {
 
 func watchAlive(string) (aliveness, error) { return nil, errUnsupported }
 
-func spawn(taskDir, []string, compute.TaskSpec, nodeLimits) (aliveness, *exec.Cmd, error) {
+// maxReady is how many supervisors wait for tasks at most.
+const maxReady = 0
+
+// ready is a supervisor that waits for a task: there is none here.
+type ready struct{}
+
+func startReady([]string, string, nodeLimits) (*ready, error) { return nil, errUnsupported }
+
+func (r *ready) close() {}
+
+func spawn(taskDir, []string, compute.TaskSpec, nodeLimits, *ready) (aliveness, *exec.Cmd, error) {
 	return nil, nil, errUnsupported
 }
 
