@@ -214,19 +214,22 @@ func (s *Service) addVersion(p *arm.Put, a asset) error {
 	})
 }
 
-func (s *Service) dropVersion(d *arm.Delete) error {
-	id := d.Resource.ParsedID()
+func (s *Service) dropVersion(d *arm.Delete) error { return s.forgetVersion(d.Tx, d.Resource) }
+
+// forgetVersion brings the container of a version that goes up to date.
+func (s *Service) forgetVersion(tx store.Tx, version *arm.Resource) error {
+	id := version.ParsedID()
 	newest := ""
-	for r, err := range s.kernel.Resources().Children(d.Tx, id.Parent(), id.Type()) {
+	for r, err := range s.kernel.Resources().Children(tx, id.Parent(), id.Type()) {
 		if err != nil {
 			return err
 		}
-		if r.UID != d.Resource.UID {
+		if r.UID != version.UID {
 			newest = r.Name()
 			break // newest first
 		}
 	}
-	err := s.kernel.Resources().Update(d.Tx, id.Parent().Key(), func(r *arm.Resource) error {
+	err := s.kernel.Resources().Update(tx, id.Parent().Key(), func(r *arm.Resource) error {
 		if newest == "" {
 			r.Body.Delete("properties.latestVersion")
 		} else {

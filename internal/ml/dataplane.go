@@ -23,6 +23,15 @@ const (
 	actionWrite = typeWorkspace + "/experiments/runs/write"
 )
 
+// rightActions are the actions that MLflow's operations need.
+func rightActions() map[mlflow.Right]string {
+	return map[mlflow.Right]string{
+		mlflow.ReadRuns: actionRead, mlflow.WriteRuns: actionWrite,
+		mlflow.ReadModels: typeWorkspace + "/models/read", mlflow.WriteModels: typeWorkspace + "/models/write",
+		mlflow.DeleteModels: typeWorkspace + "/models/delete",
+	}
+}
+
 // ServeHTTP implements http.Handler for the hosts REGION.api.azureml.ms.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.ToLower(r.URL.Path)
@@ -100,7 +109,7 @@ func (s *Service) serveData(r *http.Request) (any, error) {
 		return nil, arm.NotImplemented("%s %s of the workspace's data plane", r.Method, r.URL.Path)
 	}
 	service, rest := strings.ToLower(m[1]), strings.TrimSuffix(m[3], "/")
-	v, err := s.visit(r, m[2], false)
+	v, err := s.visit(r, m[2], actionRead)
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +124,10 @@ func (s *Service) serveData(r *http.Request) (any, error) {
 	return nil, arm.NotImplemented("%s /%s/v1.0/…/%s of the workspace's data plane", r.Method, service, rest)
 }
 
-// visit authenticates a request and checks that its principal may read, or
-// write, the runs of a workspace. Errors are *arm.Error.
-func (s *Service) visit(r *http.Request, workspaceID string, write bool) (*visit, error) {
+// visit authenticates a request and checks that its principal holds the action in
+// a workspace. A job's token reaches its own runs by being that job's; for all
+// else it can do what the job's submitter may. Errors are *arm.Error.
+func (s *Service) visit(r *http.Request, workspaceID, action string) (*visit, error) {
 	ctx := r.Context()
 	id, err := arm.ParseID(workspaceID)
 	if err != nil {
@@ -147,14 +157,11 @@ func (s *Service) visit(r *http.Request, workspaceID string, write bool) (*visit
 			v.run, v.caller = rec.Name, rec.Submitter
 			return nil
 		})
-		return v, err
-	}
-	if v.caller, err = s.cfg.Authenticator.AuthenticateML(ctx, r); err != nil {
+		if err != nil || action == actionRead || action == actionWrite {
+			return v, err
+		}
+	} else if v.caller, err = s.cfg.Authenticator.AuthenticateML(ctx, r); err != nil {
 		return nil, err
-	}
-	action := actionRead
-	if write {
-		action = actionWrite
 	}
 	ok, err := s.cfg.Authorizer.Allowed(ctx, v.caller.ObjectID, action, false, id.String())
 	if err != nil {
@@ -169,8 +176,8 @@ func (s *Service) visit(r *http.Request, workspaceID string, write bool) (*visit
 }
 
 // Enter implements mlflow.Access.
-func (s *Service) Enter(r *http.Request, workspaceID string, write bool) (mlflow.Session, error) {
-	v, err := s.visit(r, workspaceID, write)
+func (s *Service) Enter(r *http.Request, workspaceID string, right mlflow.Right) (mlflow.Session, error) {
+	v, err := s.visit(r, workspaceID, rightActions()[right])
 	if err != nil {
 		e := arm.AsError(err)
 		code := "INTERNAL_ERROR"

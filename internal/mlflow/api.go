@@ -13,10 +13,22 @@ import (
 
 // Access decides about requests.
 type Access interface {
-	// Enter authenticates r and checks that its principal may read, or write, the
-	// runs of the workspace with the given ARM ID. Its error is an *Error.
-	Enter(r *http.Request, workspaceID string, write bool) (Session, error)
+	// Enter authenticates r and checks that its principal has a right in the
+	// workspace with the given ARM ID. Its error is an *Error.
+	Enter(r *http.Request, workspaceID string, right Right) (Session, error)
 }
+
+// Right is what an operation needs.
+type Right int
+
+// The rights: to the runs and experiments of a workspace, and to its models.
+const (
+	ReadRuns Right = iota
+	WriteRuns
+	ReadModels
+	WriteModels
+	DeleteModels
+)
 
 // Session is an authorised request.
 type Session struct {
@@ -84,36 +96,71 @@ func (c *call) read(out any) error {
 	return nil
 }
 
-func repeated(name string) bool { return name == "order_by" || name == "experiment_ids" }
+func repeated(name string) bool {
+	return name == "order_by" || name == "experiment_ids" || name == "stages"
+}
 
 type route struct {
 	method string // "" for GET and POST
-	write  bool
+	right  Right
 	handle func(*call) (any, error)
 }
 
 // table lists the operations by what follows /api/2.0/mlflow/.
 func (s *Service) table() map[string]route {
 	return map[string]route{
-		"experiments/create":             {"POST", true, s.createExperiment},
-		"experiments/search":             {"", false, s.searchExperiments},
-		"experiments/get":                {"GET", false, s.getExperiment},
-		"experiments/get-by-name":        {"GET", false, s.getExperimentByName},
-		"experiments/update":             {"POST", true, s.updateExperiment},
-		"experiments/set-experiment-tag": {"POST", true, s.setExperimentTag},
-		"runs/create":                    {"POST", true, s.createRun},
-		"runs/get":                       {"GET", false, s.getRun},
-		"runs/update":                    {"POST", true, s.updateRun},
-		"runs/delete":                    {"POST", true, s.deleteRun},
-		"runs/restore":                   {"POST", true, s.restoreRun},
-		"runs/search":                    {"POST", false, s.searchRuns},
-		"runs/log-metric":                {"POST", true, s.logMetric},
-		"runs/log-batch":                 {"POST", true, s.logBatch},
-		"runs/log-parameter":             {"POST", true, s.logParam},
-		"runs/set-tag":                   {"POST", true, s.setTag},
-		"runs/delete-tag":                {"POST", true, s.deleteTag},
-		"metrics/get-history":            {"GET", false, s.metricHistory},
-		"artifacts/list":                 {"GET", false, s.listArtifacts},
+		"experiments/create":             {"POST", WriteRuns, s.createExperiment},
+		"experiments/search":             {"", ReadRuns, s.searchExperiments},
+		"experiments/get":                {"GET", ReadRuns, s.getExperiment},
+		"experiments/get-by-name":        {"GET", ReadRuns, s.getExperimentByName},
+		"experiments/update":             {"POST", WriteRuns, s.updateExperiment},
+		"experiments/delete":             {"POST", WriteRuns, s.deleteExperiment},
+		"experiments/restore":            {"POST", WriteRuns, s.restoreExperiment},
+		"experiments/set-experiment-tag": {"POST", WriteRuns, s.setExperimentTag},
+		"runs/create":                    {"POST", WriteRuns, s.createRun},
+		"runs/get":                       {"GET", ReadRuns, s.getRun},
+		"runs/update":                    {"POST", WriteRuns, s.updateRun},
+		"runs/delete":                    {"POST", WriteRuns, s.deleteRun},
+		"runs/restore":                   {"POST", WriteRuns, s.restoreRun},
+		"runs/search":                    {"POST", ReadRuns, s.searchRuns},
+		"runs/log-metric":                {"POST", WriteRuns, s.logMetric},
+		"runs/log-batch":                 {"POST", WriteRuns, s.logBatch},
+		"runs/log-parameter":             {"POST", WriteRuns, s.logParam},
+		"runs/set-tag":                   {"POST", WriteRuns, s.setTag},
+		"runs/delete-tag":                {"POST", WriteRuns, s.deleteTag},
+		"metrics/get-history":            {"GET", ReadRuns, s.metricHistory},
+		"artifacts/list":                 {"GET", ReadRuns, s.listArtifacts},
+	}
+}
+
+// registry lists the operations of the model registry by method and what follows
+// /api/2.0/mlflow/: one path has several.
+func (s *Service) registry() map[string]route {
+	return map[string]route{
+		"POST registered-models/create":              {"POST", WriteModels, s.createModel},
+		"GET registered-models/get":                  {"GET", ReadModels, s.getModel},
+		"POST registered-models/rename":              {"POST", WriteModels, s.renameModel},
+		"PATCH registered-models/update":             {"PATCH", WriteModels, s.updateModel},
+		"DELETE registered-models/delete":            {"DELETE", DeleteModels, s.deleteModel},
+		"GET registered-models/search":               {"GET", ReadModels, s.searchModels},
+		"POST registered-models/search":              {"POST", ReadModels, s.searchModels},
+		"GET registered-models/get-latest-versions":  {"GET", ReadModels, s.getLatestVersions},
+		"POST registered-models/get-latest-versions": {"POST", ReadModels, s.getLatestVersions},
+		"POST registered-models/set-tag":             {"POST", WriteModels, s.setModelTag},
+		"DELETE registered-models/delete-tag":        {"DELETE", WriteModels, s.deleteModelTag},
+		"POST registered-models/alias":               {"POST", WriteModels, s.setAlias},
+		"DELETE registered-models/alias":             {"DELETE", WriteModels, s.deleteAlias},
+		"GET registered-models/alias":                {"GET", ReadModels, s.getAlias},
+		"POST model-versions/create":                 {"POST", WriteModels, s.createVersion},
+		"GET model-versions/get":                     {"GET", ReadModels, s.getVersion},
+		"PATCH model-versions/update":                {"PATCH", WriteModels, s.updateVersion},
+		"DELETE model-versions/delete":               {"DELETE", DeleteModels, s.deleteVersion},
+		"GET model-versions/search":                  {"GET", ReadModels, s.searchVersions},
+		"POST model-versions/search":                 {"POST", ReadModels, s.searchVersions},
+		"GET model-versions/get-download-uri":        {"GET", ReadModels, s.downloadURI},
+		"POST model-versions/transition-stage":       {"POST", WriteModels, s.transitionStage},
+		"POST model-versions/set-tag":                {"POST", WriteModels, s.setVersionTag},
+		"DELETE model-versions/delete-tag":           {"DELETE", WriteModels, s.deleteVersionTag},
 	}
 }
 
@@ -139,9 +186,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rt, ok := s.routes[op]
+	if !ok {
+		rt, ok = s.models[r.Method+" "+op]
+	}
 	if !ok || version != "2.0" {
 		// authenticate first: who may not ask does not learn what is here
-		_, err := s.cfg.Access.Enter(r, workspace, false)
+		_, err := s.cfg.Access.Enter(r, workspace, ReadRuns)
 		if err == nil {
 			err = notImplemented("MLflow's " + r.Method + " api/" + version + "/mlflow/" + op)
 		}
@@ -157,7 +207,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) call(r *http.Request, rt route, workspace string) (any, error) {
-	session, err := s.cfg.Access.Enter(r, workspace, rt.write)
+	session, err := s.cfg.Access.Enter(r, workspace, rt.right)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +217,7 @@ func (s *Service) call(r *http.Request, rt route, workspace string) (any, error)
 		if c.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 			return nil, invalid("The query is malformed: %s", err)
 		}
-	case r.Method == http.MethodPost && rt.method != http.MethodGet:
+	case r.Method == http.MethodPost && rt.method != http.MethodGet, r.Method == rt.method:
 		c.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 		if err != nil {
 			return nil, invalid("The request body could not be read: %s", err)

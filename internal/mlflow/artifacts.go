@@ -14,7 +14,11 @@ import (
 // Paths begin with a run's root in the artifact store.
 func (s *Service) artifacts(w http.ResponseWriter, r *http.Request, workspace, op string) error {
 	write := r.Method == http.MethodPut
-	session, err := s.cfg.Access.Enter(r, workspace, write)
+	right := ReadRuns
+	if write {
+		right = WriteRuns
+	}
+	session, err := s.cfg.Access.Enter(r, workspace, right)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -174,6 +175,28 @@ func (s *Service) updateExperiment(c *call) (any, error) {
 	})
 }
 
+func (s *Service) deleteExperiment(c *call) (any, error) { return s.moveExperiment(c, stageDeleted) }
+
+func (s *Service) restoreExperiment(c *call) (any, error) { return s.moveExperiment(c, stageActive) }
+
+// moveExperiment deletes an experiment, its runs staying as they are, or brings
+// it back.
+func (s *Service) moveExperiment(c *call, stage string) (any, error) {
+	var q struct {
+		ID string `json:"experiment_id"`
+	}
+	if err := c.read(&q); err != nil {
+		return nil, err
+	}
+	return struct{}{}, s.changeExperiment(c, q.ID, func(_ store.Tx, e *experiment) error {
+		if e.Stage == stage {
+			return invalid("The experiment %s is %s already.", e.ID, stage)
+		}
+		e.Stage = stage
+		return nil
+	})
+}
+
 func (s *Service) setExperimentTag(c *call) (any, error) {
 	var q struct {
 		ID string `json:"experiment_id"`
@@ -209,10 +232,9 @@ func (s *Service) searchExperiments(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range q.OrderBy {
-		if o = strings.ToLower(o); o != "last_update_time desc" && !strings.HasPrefix(o, "experiment_id") {
-			return nil, invalid("Azimuth orders experiments by last_update_time DESC alone, not by '%s'", o)
-		}
+	order, err := parseOrder(q.OrderBy)
+	if err != nil {
+		return nil, err
 	}
 	f, err := parseFilter(q.Filter, "attribute", "tag")
 	if err != nil {
@@ -225,6 +247,9 @@ func (s *Service) searchExperiments(c *call) (any, error) {
 	after, err := unpackToken(q.PageToken)
 	if err != nil {
 		return nil, err
+	}
+	if !newestExperiments(order) {
+		return s.sortedExperiments(c, f, order, stages, limit, after)
 	}
 	found, next := []experimentBody{}, ""
 	err = s.cfg.Store.View(c.ctx, func(tx store.Tx) error {
@@ -261,6 +286,45 @@ func (s *Service) searchExperiments(c *call) (any, error) {
 	return out, nil
 }
 
+// newestExperiments reports whether an order is that of the index.
+func newestExperiments(order []ordering) bool {
+	return len(order) == 0 || order[0].name == "last_update_time" && order[0].descending
+}
+
+// sortedExperiments is searchExperiments in an order that has no index: all
+// experiments are read, and the token counts.
+func (s *Service) sortedExperiments(c *call, f filter, order []ordering, stages map[string]bool, limit int, after string) (any, error) {
+	x := &registrySearch{filter: f, order: order, limit: limit}
+	if after != "" {
+		var err error
+		if x.skip, err = strconv.Atoi(after); err != nil || x.skip < 0 {
+			return nil, invalid("Invalid page token")
+		}
+	}
+	found, next := []experimentBody{}, ""
+	err := s.cfg.Store.View(c.ctx, func(tx store.Tx) error {
+		var all []*experimentValues
+		for e, err := range s.exps.By(tx, "time", store.Range{Prefix: c.Workspace + "/"}) {
+			if err != nil {
+				return err
+			}
+			if stages[e.Stage] {
+				all = append(all, &experimentValues{e})
+			}
+		}
+		rows, token, err := page(x, all, func(a, b *experimentValues) int { return strings.Compare(a.e.ID, b.e.ID) })
+		for _, v := range rows {
+			found = append(found, v.e.body())
+		}
+		next = token
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer("experiments", found, next), nil
+}
+
 // experimentValues is an experiment as a filter sees it.
 type experimentValues struct{ e *experiment }
 
@@ -272,12 +336,14 @@ func (v *experimentValues) value(kind, name string) (value, error) {
 	switch name {
 	case "name":
 		return value{text: v.e.Name, ok: true}, nil
+	case "experiment_id":
+		return value{text: v.e.ID, ok: true}, nil
 	case "creation_time":
 		return value{number: float64(v.e.Created), numeric: true, ok: true}, nil
 	case "last_update_time":
 		return value{number: float64(v.e.Updated), numeric: true, ok: true}, nil
 	}
-	return value{}, invalid("Invalid attribute key '%s' specified. Valid keys are name, creation_time, last_update_time.", name)
+	return value{}, invalid("Invalid attribute key '%s' specified. Valid keys are name, experiment_id, creation_time, last_update_time.", name)
 }
 
 func pageSize(n integer) (int, error) {

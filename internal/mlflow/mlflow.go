@@ -1,9 +1,9 @@
 // Package mlflow keeps MLflow experiments and runs and serves MLflow's tracking
-// REST API 2.0 for the workspaces of Azure Machine Learning. A job of a
-// workspace is a run: the job's name is the run's ID.
+// and model registry REST API 2.0 for the workspaces of Azure Machine Learning. A
+// job of a workspace is a run: the job's name is the run's ID. A registered model
+// is a model of the workspace.
 //
 // What is true of requests and answers follows the REST reference of MLflow.
-// The model registry is not here yet: it answers 501.
 package mlflow
 
 import (
@@ -57,7 +57,9 @@ type Config struct {
 	Access Access
 	// Artifacts is where runs keep their files.
 	Artifacts Artifacts
-	Log       *slog.Logger
+	// Models is where registered models are.
+	Models Models
+	Log    *slog.Logger
 }
 
 // Service is the tracking store of all workspaces. It is an http.Handler for
@@ -68,6 +70,7 @@ type Service struct {
 	runs   store.Collection[run]
 	exps   store.Collection[experiment]
 	routes map[string]route
+	models map[string]route // by method and path
 }
 
 // New returns the service.
@@ -76,7 +79,7 @@ func New(cfg Config) *Service {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{cfg: cfg, log: cfg.Log, runs: runs(), exps: experiments()}
-	s.routes = s.table()
+	s.routes, s.models = s.table(), s.registry()
 	return s
 }
 

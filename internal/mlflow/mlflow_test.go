@@ -24,12 +24,12 @@ const ws = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearnin
 // open lets everybody in who says who they are; a "job:" token is a job's.
 type open struct{}
 
-func (open) Enter(r *http.Request, workspaceID string, write bool) (mlflow.Session, error) {
+func (open) Enter(r *http.Request, workspaceID string, right mlflow.Right) (mlflow.Session, error) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		return mlflow.Session{}, mlflow.Errorf(401, "UNAUTHENTICATED", "no token")
 	}
-	if token == "reader" && write {
+	if token == "reader" && right != mlflow.ReadRuns {
 		return mlflow.Session{}, mlflow.Errorf(403, "PERMISSION_DENIED", "read only")
 	}
 	s := mlflow.Session{Workspace: "uid-" + workspaceID[strings.LastIndexByte(workspaceID, '/')+1:], WorkspaceID: workspaceID, User: token}
@@ -209,7 +209,20 @@ func TestExperiments(t *testing.T) {
 		t.Errorf("GET finds %v", r)
 	}
 	h.refused(400, "INVALID_PARAMETER_VALUE", "metrics.x", "POST", "experiments/search", map[string]any{"filter": "metrics.x > 1"})
-	h.refused(400, "INVALID_PARAMETER_VALUE", "order", "POST", "experiments/search", map[string]any{"order_by": []string{"name"}})
+	h.refused(400, "INVALID_PARAMETER_VALUE", "Invalid attribute", "POST", "experiments/search", map[string]any{"order_by": []string{"size"}})
+	var sorted []string
+	for token := ""; ; {
+		out := h.ok("POST", "experiments/search", map[string]any{"filter": "name LIKE 'e_'", "order_by": []string{"name DESC"}, "max_results": 2, "page_token": token})
+		for _, e := range out.list("experiments") {
+			sorted = append(sorted, e.at("name").(string))
+		}
+		if token, _ = out.at("next_page_token").(string); token == "" {
+			break
+		}
+	}
+	if strings.Join(sorted, " ") != "e2 e1 e0" {
+		t.Errorf("experiments by name, backwards, page by page: %v", sorted)
+	}
 }
 
 func TestRunFromBeginningToEnd(t *testing.T) {
@@ -424,9 +437,22 @@ func firstKey(m map[string]string, v string) string {
 	return ""
 }
 
+func TestDeleteExperiment(t *testing.T) {
+	h := start(t)
+	id := h.ok("POST", "experiments/create", map[string]any{"name": "e"}).at("experiment_id")
+	h.ok("POST", "experiments/delete", map[string]any{"experiment_id": id})
+	h.refused(400, "INVALID_PARAMETER_VALUE", "deleted already", "POST", "experiments/delete", map[string]any{"experiment_id": id})
+	h.refused(400, "INVALID_PARAMETER_VALUE", "'active' state", "POST", "runs/create", map[string]any{"experiment_id": id})
+	if got := h.ok("POST", "experiments/search", map[string]any{}).list("experiments"); len(got) != 0 {
+		t.Errorf("a deleted experiment is listed: %v", got)
+	}
+	h.ok("POST", "experiments/restore", map[string]any{"experiment_id": id})
+	h.ok("POST", "runs/create", map[string]any{"experiment_id": id})
+}
+
 func TestWhatIsNotThere(t *testing.T) {
 	h := start(t)
-	h.refused(501, "NotImplementedByAzimuth", "registered-models/create", "POST", "registered-models/create", map[string]any{})
+	h.refused(501, "NotImplementedByAzimuth", "logged-models/search", "POST", "logged-models/search", map[string]any{})
 	h.refused(501, "NotImplementedByAzimuth", "runs/log-inputs", "POST", "runs/log-inputs", map[string]any{})
 	h.refused(404, "RESOURCE_DOES_NOT_EXIST", "not found", "GET", "runs/get?run_id=nope", nil)
 	h.refused(400, "INVALID_PARAMETER_VALUE", "run_id", "GET", "runs/get", nil)
@@ -436,7 +462,7 @@ func TestWhatIsNotThere(t *testing.T) {
 	h.refused(403, "PERMISSION_DENIED", "", "POST", "runs/create", map[string]any{})
 	h.token = ""
 	h.refused(401, "UNAUTHENTICATED", "", "GET", "experiments/get?experiment_id=0", nil)
-	h.refused(401, "UNAUTHENTICATED", "", "POST", "registered-models/create", nil)
+	h.refused(401, "UNAUTHENTICATED", "", "POST", "logged-models/search", nil)
 }
 
 func TestJobRuns(t *testing.T) {
