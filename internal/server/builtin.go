@@ -83,20 +83,24 @@ func (s *Server) uncovered() http.Handler {
 // compute instances to browsers that do not know this proxy and,
 // over TLS, a cloud's management and login endpoints at once, told apart by their
 // paths, for clients that are given a metadata_host.
+//
+// Of those, no path is put in order by a redirect, as http.ServeMux does: clients
+// join "https://HOST/", which the cloud's description names, and "/subscriptions".
 func (s *Server) local() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(entra.MSIPath, s.dir.MSIHandler())
 	mux.Handle(instance.LocalPath, s.instances.Local())
-	mux.HandleFunc("/", s.serveDirect)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil || r.URL.Path == entra.MSIPath || strings.HasPrefix(r.URL.Path, instance.LocalPath) {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		s.serveDirect(w, r)
+	})
 }
 
 func (s *Server) serveDirect(w http.ResponseWriter, r *http.Request) {
-	if r.TLS == nil {
-		http.NotFound(w, r)
-		return
-	}
-	first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	first, _, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
 	switch strings.ToLower(first) {
 	case "subscriptions", "providers", "metadata", "tenants":
 		s.kernel.ServeHTTP(w, r)
