@@ -225,6 +225,13 @@ func (s *Service) copyBlob(c *call) error {
 	if err != nil {
 		return err
 	}
+	tags, err := s.newTags(c)
+	if err != nil {
+		return err
+	}
+	if strings.EqualFold(h.Get("x-ms-copy-source-tag-option"), "COPY") {
+		return notImplemented(c.op.name + " with the source's tags")
+	}
 	src, err := s.copySource(c)
 	if err != nil {
 		return err
@@ -242,7 +249,7 @@ func (s *Service) copyBlob(c *call) error {
 		if fromURL && from.Type != BlockBlob || !fromURL && old != nil && old.Type != from.Type {
 			return nil, refuse("InvalidBlobType")
 		}
-		b := &blobRec{Headers: from.Headers, Tier: tier, TierChanged: now}
+		b := &blobRec{Headers: from.Headers, Tier: tier, TierChanged: now, Tags: tags}
 		if meta != nil {
 			b.Metadata = meta
 		}

@@ -334,6 +334,9 @@ func (e *engine) remove(ctx context.Context, r ref, too snapshotsToo, check func
 				return refuse("DirectoryIsNotEmpty")
 			}
 		}
+		if err := reindex(tx, p.key, b.Tags, nil); err != nil {
+			return err
+		}
 		buried, err := e.bury(tx, p, r.uid, b, true)
 		if err != nil {
 			return err

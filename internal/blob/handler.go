@@ -28,6 +28,7 @@ type call struct {
 	sas             *sasToken // set when a SAS authorised the request
 	as              *actor    // on whose behalf; nil is the superuser
 	at              *moment   // of the blob's past; nil is the blob itself
+	granted         string    // the permissions of the SAS
 	// addOnly tells that the caller may write the blob only if it is new.
 	addOnly bool
 }
@@ -163,7 +164,6 @@ func refuseUnsupported(c *call) error {
 		"x-ms-encryption-key":                 "customer-provided encryption keys",
 		"x-ms-encryption-scope":               "encryption scopes",
 		"x-ms-structured-body":                "structured message bodies",
-		"x-ms-tags":                           "blob tags",
 		"x-ms-if-tags":                        "conditions on blob tags",
 		"x-ms-immutability-policy-mode":       "immutability policies",
 		"x-ms-legal-hold":                     "legal holds",

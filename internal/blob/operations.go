@@ -80,7 +80,7 @@ func newOperations() *operations {
 		{name: "Get Blob Service Stats", level: onService, methods: get, restype: "service", comp: "stats", account: "r", action: "read"},
 		{name: "Get User Delegation Key", level: onService, methods: "POST", restype: "service", comp: "userdelegationkey", action: "generateUserDelegationKey/action", bearerOnly: true, do: (*Service).getUserDelegationKey},
 		{name: "Blob Batch", level: onService, methods: "POST", comp: "batch", account: "d", action: "containers/read"},
-		{name: "Find Blobs by Tags", level: onService, methods: get, comp: "blobs", account: "f", action: "containers/blobs/filter/action", data: true},
+		{name: "Find Blobs by Tags", level: onService, methods: get, comp: "blobs", account: "f", action: "containers/blobs/filter/action", data: true, do: (*Service).findBlobsByTags},
 
 		// Containers.
 		{name: "Create Container", level: onContainer, methods: put, restype: container, account: "wc", action: "containers/write", do: (*Service).createContainer},
@@ -94,7 +94,7 @@ func newOperations() *operations {
 		{name: "Lease Container", level: onContainer, methods: put, restype: container, comp: "lease", account: "wd", action: "containers/write"},
 		{name: "Restore Container", level: onContainer, methods: put, restype: container, comp: "undelete", account: "w", action: "containers/write"},
 		{name: "Rename Container", level: onContainer, methods: put, restype: container, comp: "rename", account: "w", action: "containers/write"},
-		{name: "Find Blobs by Tags in Container", level: onContainer, methods: get, restype: container, comp: "blobs", sas: "f", account: "f", action: "containers/blobs/filter/action", data: true},
+		{name: "Find Blobs by Tags in Container", level: onContainer, methods: get, restype: container, comp: "blobs", sas: "f", account: "f", action: "containers/blobs/filter/action", data: true, do: (*Service).findBlobsByTags},
 		{name: "Blob Batch", level: onContainer, methods: "POST", restype: container, comp: "batch", sas: "d", account: "d", action: "containers/read"},
 
 		// Blobs. Rows with a header come before those without.
@@ -110,9 +110,9 @@ func newOperations() *operations {
 		{name: "Lease Blob", level: onBlob, methods: put, comp: "lease", sas: "wd", account: "wd", action: "containers/blobs/write", data: true},
 		{name: "Snapshot Blob", level: onBlob, methods: put, comp: "snapshot", sas: "wc", account: "wc", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", do: (*Service).snapshotBlob},
 		{name: "Abort Copy Blob", level: onBlob, methods: put, comp: "copy", sas: "w", account: "w", action: "containers/blobs/write", data: true},
-		{name: "Set Blob Tier", level: onBlob, methods: put, comp: "tier", sas: "w", account: "w", action: "containers/blobs/write", data: true},
-		{name: "Get Blob Tags", level: onBlob, methods: get, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/read", data: true},
-		{name: "Set Blob Tags", level: onBlob, methods: put, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/write", data: true},
+		{name: "Set Blob Tier", level: onBlob, methods: put, comp: "tier", sas: "w", account: "w", action: "containers/blobs/write", data: true, past: true, do: (*Service).setBlobTier},
+		{name: "Get Blob Tags", level: onBlob, methods: get, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/read", data: true, past: true, do: (*Service).getBlobTags},
+		{name: "Set Blob Tags", level: onBlob, methods: put, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/write", data: true, past: true, do: (*Service).setBlobTags},
 		{name: "Undelete Blob", level: onBlob, methods: put, comp: "undelete", sas: "w", account: "w", action: "containers/blobs/write", data: true, do: (*Service).undeleteBlob},
 		{name: "Set Blob Expiry", level: onBlob, methods: put, comp: "expiry", sas: "w", account: "w", action: "containers/blobs/write", data: true},
 		{name: "Set Blob Legal Hold", level: onBlob, methods: put, comp: "legalhold", sas: "i", account: "i", action: "containers/blobs/immutableStorage/runAsSuperUser/action", data: true},

@@ -150,6 +150,10 @@ func (s *Service) putBlob(c *call) error {
 	if err != nil {
 		return err
 	}
+	tags, err := s.newTags(c)
+	if err != nil {
+		return err
+	}
 	limit := int64(maxPutBlob)
 	if kind == AppendBlob {
 		limit = 0
@@ -176,7 +180,7 @@ func (s *Service) putBlob(c *call) error {
 		if err := c.admit(cond, old); err != nil {
 			return nil, err
 		}
-		return &blobRec{Type: kind, Headers: props, Tier: tier, TierChanged: now}, nil
+		return &blobRec{Type: kind, Headers: props, Tier: tier, TierChanged: now, Tags: tags}, nil
 	})
 	if err != nil {
 		return err
@@ -245,6 +249,7 @@ func describeBlob(c *call, b *blobRec) error {
 		set("x-ms-copy-completion-time", httpTime(b.Copy.Completed))
 	}
 	writeMetadata(h, b.shown())
+	set("x-ms-tag-count", b.tagCount())
 	tellVersion(h, b)
 	if b.Version != 0 && !b.former {
 		set("x-ms-is-current-version", "true")

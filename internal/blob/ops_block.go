@@ -122,6 +122,10 @@ func (s *Service) putBlockList(c *call) error {
 	if err != nil {
 		return err
 	}
+	tags, err := s.newTags(c)
+	if err != nil {
+		return err
+	}
 	sums, err := parseChecksums(c.r.Header)
 	if err != nil {
 		return err
@@ -140,7 +144,7 @@ func (s *Service) putBlockList(c *call) error {
 		if err := c.admit(cond, old); err != nil {
 			return nil, err
 		}
-		return &blobRec{Type: BlockBlob, Headers: props, Tier: tier, TierChanged: now}, nil
+		return &blobRec{Type: BlockBlob, Headers: props, Tier: tier, TierChanged: now, Tags: tags}, nil
 	})
 	if err != nil {
 		return err

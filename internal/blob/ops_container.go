@@ -232,6 +232,11 @@ func (s *Service) listBlobs(c *call) error {
 		Uncommitted: include["uncommittedblobs"],
 		Snapshots:   include["snapshots"], Versions: include["versions"], Deleted: include["deleted"],
 		VersionsOnly: include["deletedwithversions"]}
+	if include["tags"] && !c.acct.HNS {
+		if err := s.mayTag(c, "read"); err != nil {
+			return err
+		}
+	}
 	if q.Snapshots && q.Delimiter != "" {
 		return badQuery("include", "snapshots", "Snapshots are listed without a delimiter only.")
 	}
@@ -342,6 +347,7 @@ func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time
 		x.element("Permissions", own.mode())
 		x.element("Acl", own.acl.String())
 	}
+	x.optional("TagCount", b.tagCount())
 	if include["copy"] && b.Copy != nil {
 		x.element("CopyId", b.Copy.ID)
 		x.element("CopySource", b.Copy.Source)
@@ -357,6 +363,9 @@ func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time
 	x.raw("</Properties>")
 	if include["metadata"] {
 		x.metadata(b.shown())
+	}
+	if include["tags"] && len(b.Tags) > 0 {
+		x.tags(b.Tags)
 	}
 	x.raw("<OrMetadata /></Blob>")
 	return nil

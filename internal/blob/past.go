@@ -227,7 +227,11 @@ func (e *engine) supersede(tx store.Tx, p *spot, uid string, b *blobRec) (gone [
 	if b.Version = 0; policy.Versioning {
 		b.Version = b.ETag
 	}
-	if old := visible(p.rec); old != nil {
+	old := visible(p.rec)
+	if err := reindex(tx, p.key, tagsOf(old), b.Tags); err != nil {
+		return nil, err
+	}
+	if old != nil {
 		kept, err := e.bury(tx, p, uid, old, false)
 		if kept || err != nil {
 			return nil, err
@@ -361,6 +365,9 @@ func (e *engine) undelete(ctx context.Context, r ref) error {
 			} else {
 				if p.rec != nil { // blocks that nobody committed
 					rec.Staged = p.rec.Staged
+				}
+				if err := reindex(tx, p.key, nil, rec.Tags); err != nil {
+					return err
 				}
 				err = save(tx, bucketBlobs, p.key, &rec.blobRec)
 			}

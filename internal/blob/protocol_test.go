@@ -138,7 +138,7 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "box/b", "x", []string{block, "BlockBlob", "x-ms-content-crc64", "AAAAAAAAAAA="}, 400, "Crc64Mismatch"},
 		{"PUT", "box/b", "x", []string{block, "BlockBlob", "x-ms-meta-1a", "v"}, 400, "InvalidMetadata"},
 		{"PUT", "box/b", "x", []string{block, "BlockBlob", "x-ms-meta-a", strings.Repeat("v", 9000)}, 400, "MetadataTooLarge"},
-		{"PUT", "box/b", "x", []string{block, "BlockBlob", "x-ms-tags", "a=b"}, 501, "NotImplementedByAzimuth"},
+		{"PUT", "box/b", "x", []string{block, "BlockBlob", "x-ms-if-tags", "a = 'b'"}, 501, "NotImplementedByAzimuth"},
 		{"PUT", "box/b", "x", []string{block, "BlockBlob", "x-ms-access-tier", "Archive"}, 501, "NotImplementedByAzimuth"},
 		{"PUT", "box/b", "x", []string{block, "BlockBlob", "x-ms-lease-id", "a"}, 412, "LeaseNotPresentWithBlobOperation"},
 		{"PUT", "box/b", "x", []string{block, "BlockBlob", "x-ms-version", "tomorrow"}, 400, "InvalidHeaderValue"},

@@ -196,6 +196,9 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 		if b.Dir != "" {
 			return gone, e.discard(tx, garbage{Kind: "container", ID: b.Dir})
 		}
+		if err := reindex(tx, row.Key, b.Tags, nil); err != nil {
+			return nil, err
+		}
 		more, err := e.release(tx, b)
 		return append(gone, more...), err
 	case bucketPast:

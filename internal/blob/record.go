@@ -24,6 +24,7 @@ const (
 	bucketGarbage    = "blob.garbage"   // <sequence> → garbage
 	bucketServices   = "blob.service"   // <account uid>/<service> → service properties
 	bucketSecrets    = "blob.secret"    // <account uid> → key of the account's user delegation keys
+	bucketTags       = "blob.tag"       // <container ID>/<tag>\0<value>\0<name>: the index of tags
 	bucketRetention  = "blob.retention" // <account uid> → RetentionPolicy, if it keeps anything
 	bucketPast       = "blob.past"      // <blob key>\0<time> → pastRec
 	bucketDue        = "blob.due"       // <16 hex Unix nanoseconds>/<key of pastRec>, of what is to go
@@ -116,7 +117,8 @@ type blobRec struct {
 	// Dir is the ID of a directory of a tree, which has no bytes.
 	Dir string `json:"dir,omitempty"`
 	// Posix is of a path of a tree; nil is what the superuser makes by default.
-	Posix *posix `json:"posix,omitempty"`
+	Posix *posix            `json:"posix,omitempty"`
+	Tags  map[string]string `json:"tags,omitempty"`
 	// Version is the ID of the version that this is; 0 is of none.
 	Version uint64 `json:"ver,omitempty"`
 	former  bool   // read from the past

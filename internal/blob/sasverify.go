@@ -86,6 +86,7 @@ func (s *Service) accountSAS(c *call, t *sasToken) error {
 // permit decides by the permission letters of a SAS. With those of create alone
 // the call may only make what is not there.
 func (c *call) permit(have, any, create string) error {
+	c.granted = have
 	if strings.ContainsAny(have, any) {
 		return nil
 	}

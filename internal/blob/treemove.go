@@ -66,6 +66,9 @@ func (e *engine) move(ctx context.Context, src, dst ref, admit func(from, old *b
 				}
 			}
 		}
+		if err := reindex(tx, from.key, b.Tags, nil); err != nil {
+			return err
+		}
 		if err := tx.Delete(bucketBlobs, from.key); err != nil {
 			return err
 		}
@@ -272,6 +275,9 @@ func (e *engine) removeFlat(ctx context.Context, r ref, recursive bool, after st
 			if v := visible(b); v != nil {
 				at := *p
 				at.key = row.Key
+				if err := reindex(tx, row.Key, v.Tags, nil); err != nil {
+					return err
+				}
 				if kept, err = e.bury(tx, &at, r.uid, v, true); err != nil {
 					return err
 				}
