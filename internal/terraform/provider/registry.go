@@ -7,6 +7,7 @@ func resourceTypes() []*resourceType {
 		applicationInsights(),
 		containerRegistry(),
 		keyVault(),
+		keyVaultSecret(),
 		logAnalyticsWorkspace(),
 		machineLearningComputeCluster(),
 		machineLearningComputeInstance(),
@@ -27,6 +28,7 @@ func resourceTypes() []*resourceType {
 func dataSources() []*dataSource {
 	return []*dataSource{
 		dataClientConfig(),
+		dataKeyVaultSecret(),
 		dataRoleDefinition(),
 		dataSubscription(),
 		dataSubscriptions(),
