@@ -65,12 +65,16 @@ func isVersion(v string) bool {
 // ServeHTTP serves the hosts {account}.{blob,dfs,queue,table,file}.core.windows.net
 // and {account}.z{n}.web.core.windows.net.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{w: w, r: r, id: requestID(), version: r.Header.Get("x-ms-version")}
-	h := w.Header()
+	s.run(&call{w: w, r: r, id: requestID(), version: r.Header.Get("x-ms-version")})
+}
+
+// run serves one call and answers it.
+func (s *Service) run(c *call) {
+	h := c.w.Header()
 	h["Server"] = []string{"Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0"}
 	h["Date"] = []string{s.cfg.Clock.Now().UTC().Format(http.TimeFormat)}
 	h["x-ms-request-id"] = []string{c.id}
-	if v := r.Header.Get("x-ms-client-request-id"); v != "" && len(v) <= 1024 {
+	if v := c.r.Header.Get("x-ms-client-request-id"); v != "" && len(v) <= 1024 {
 		h["x-ms-client-request-id"] = []string{v}
 	}
 	if err := s.serve(c); err != nil {

@@ -79,7 +79,7 @@ func newOperations() *operations {
 		{name: "Set Blob Service Properties", level: onService, methods: put, restype: "service", comp: "properties", account: "w", action: "write", do: (*Service).setServiceProperties},
 		{name: "Get Blob Service Stats", level: onService, methods: get, restype: "service", comp: "stats", account: "r", action: "read"},
 		{name: "Get User Delegation Key", level: onService, methods: "POST", restype: "service", comp: "userdelegationkey", action: "generateUserDelegationKey/action", bearerOnly: true, do: (*Service).getUserDelegationKey},
-		{name: "Blob Batch", level: onService, methods: "POST", comp: "batch", account: "d", action: "containers/read"},
+		{name: "Blob Batch", level: onService, methods: "POST", comp: "batch", account: "d", action: "containers/read", do: (*Service).blobBatch},
 		{name: "Find Blobs by Tags", level: onService, methods: get, comp: "blobs", account: "f", action: "containers/blobs/filter/action", data: true, do: (*Service).findBlobsByTags},
 
 		// Containers.
@@ -95,7 +95,7 @@ func newOperations() *operations {
 		{name: "Restore Container", level: onContainer, methods: put, restype: container, comp: "undelete", account: "w", action: "containers/write"},
 		{name: "Rename Container", level: onContainer, methods: put, restype: container, comp: "rename", account: "w", action: "containers/write"},
 		{name: "Find Blobs by Tags in Container", level: onContainer, methods: get, restype: container, comp: "blobs", sas: "f", account: "f", action: "containers/blobs/filter/action", data: true, do: (*Service).findBlobsByTags},
-		{name: "Blob Batch", level: onContainer, methods: "POST", restype: container, comp: "batch", sas: "d", account: "d", action: "containers/read"},
+		{name: "Blob Batch", level: onContainer, methods: "POST", restype: container, comp: "batch", sas: "d", account: "d", action: "containers/read", do: (*Service).blobBatch},
 
 		// Blobs. Rows with a header come before those without.
 		{name: "Append Block From URL", level: onBlob, methods: put, comp: "appendblock", header: "x-ms-copy-source", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action"},
