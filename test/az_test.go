@@ -98,6 +98,15 @@ func TestAzureCLI(t *testing.T) {
 	if got := e.azNames("resource", "list", "-g", "rg-small"); !strings.Contains(got, "mlw-small") || !strings.Contains(got, "stsmall001") {
 		t.Errorf("resources: %s", got)
 	}
+	const workspaceType = "Microsoft.MachineLearningServices/workspaces"
+	var workspace struct{ Type string }
+	if e.az(&workspace, "resource", "show", "-g", "rg-small", "-n", "mlw-small", "--resource-type", workspaceType); workspace.Type != workspaceType {
+		t.Errorf("workspace: %+v", workspace)
+	}
+	var self struct{ AppID string }
+	if e.az(&self, "ad", "sp", "show", "--id", account.User.Name); self.AppID != account.User.Name {
+		t.Errorf("signed in as %q, which is %+v", account.User.Name, self)
+	}
 	if got := e.azNames("keyvault", "list"); got != "kv-small" {
 		t.Errorf("vaults: %s", got)
 	}

@@ -39,7 +39,7 @@ func TestMetadataHost(t *testing.T) {
 			"grant_type": {"client_credentials"}, "client_id": {w.owner.ClientID}, "client_secret": {w.owner.ClientSecret},
 			"scope": {cloud.ResourceManager + "/.default"},
 		}
-		a, err := w.do(t.Context(), "", http.MethodPost, cloud.Authentication.LoginEndpoint+w.owner.TenantID+"/oauth2/v2.0/token",
+		a, err := w.do(t.Context(), "", http.MethodPost, cloud.Authentication.LoginEndpoint+"/"+w.owner.TenantID+"/oauth2/v2.0/token",
 			map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, form.Encode())
 		var token struct {
 			AccessToken string `json:"access_token"`

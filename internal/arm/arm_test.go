@@ -145,6 +145,7 @@ func TestRequests(t *testing.T) {
 		{"case of the parameter", rptest.Owner, "GET", rptest.Group + "?API-VERSION=2020-01-01&api-version=2020-01-01", "", 200, "", ""},
 		{"other subscription", rptest.Owner, "GET", "/subscriptions/other/resourceGroups/x", "", 404, "SubscriptionNotFound", "'other'"},
 		{"no resource", rptest.Owner, "GET", box, "", 404, "ResourceNotFound", "The Resource 'Microsoft.Toy/boxes/Box-1' under resource group 'rg-One' was not found."},
+		{"no parent, as az writes it", rptest.Owner, "GET", "/" + strings.Replace(box, "/boxes", "//boxes", 1), "", 404, "ResourceNotFound", "'Microsoft.Toy/boxes/Box-1'"},
 		{"no group", rptest.Owner, "GET", strings.Replace(box, "rg-One", "none", 1), "", 404, "ResourceGroupNotFound", "'none'"},
 		{"no parent", rptest.Owner, "PUT", box + "/items/a", `{}`, 404, "ParentResourceNotFound", "Parent resource 'Box-1' not found"},
 		{"action of nothing", rptest.Owner, "POST", box + "/open", "", 404, "ResourceNotFound", ""},

@@ -162,7 +162,13 @@ func (k *Kernel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (k *Kernel) serve(r *http.Request) (*Response, error) {
-	if strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), "/metadata/endpoints") {
+	// az puts "//" where a resource has no parent, and clients with a base URL
+	// that ends with a slash before the path.
+	urlPath := r.URL.Path
+	for strings.Contains(urlPath, "//") {
+		urlPath = strings.ReplaceAll(urlPath, "//", "/")
+	}
+	if strings.EqualFold(strings.TrimSuffix(urlPath, "/"), "/metadata/endpoints") {
 		return OK(k.endpoints(r)), nil // the one public document
 	}
 	caller, err := k.cfg.Authenticator.AuthenticateARM(r.Context(), r)
@@ -181,9 +187,9 @@ func (k *Kernel) serve(r *http.Request) (*Response, error) {
 		Query: foldQuery(query), Caller: caller, HTTP: r, Kernel: k, Now: k.cfg.Clock.Now(),
 	}
 	req.APIVersion = req.Query.Get("api-version")
-	p, err := parsePath(r.URL.Path)
+	p, err := parsePath(urlPath)
 	if err != nil {
-		if typ, ok := ownCollection(r.URL.Path); ok {
+		if typ, ok := ownCollection(urlPath); ok {
 			return nil, k.uncovered(r.Method, typ)
 		}
 		return nil, Errorf(http.StatusNotFound, "InvalidResourceId", "The request path '%s' is not a resource path.", r.URL.Path)

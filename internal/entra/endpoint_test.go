@@ -205,6 +205,15 @@ func TestGraph(t *testing.T) {
 	if status != 200 || fmt.Sprint(doc["value"]) != fmt.Sprintf("[map[id:%s]]", ada.ObjectID) {
 		t.Errorf("a user: %d %v", status, doc)
 	}
+	for path, name := range map[string]string{
+		"servicePrincipals/" + c.ObjectID: entra.OwnerName, "servicePrincipals/" + strings.ToUpper(id.PrincipalID): "cpu-cluster",
+		"users/" + ada.ObjectID: "Ada", "users/" + ada.UPN: "Ada", "users/" + ada.UPN + "?$select=displayName": "Ada",
+	} {
+		status, doc := ask(owner, http.MethodGet, "/v1.0/"+path, "")
+		if status != 200 || doc["displayName"] != name || (doc["id"] == nil) != strings.Contains(path, "select") {
+			t.Errorf("%s: %d %v", path, status, doc)
+		}
+	}
 	refused := func(name, token, path string, status int, code string) {
 		t.Helper()
 		got, doc := ask(token, http.MethodGet, path, "")
@@ -219,5 +228,8 @@ func TestGraph(t *testing.T) {
 	refused("another audience", h.token(t, c.ObjectID, armAudience), list, 401, "InvalidAuthenticationToken")
 	refused("no role", h.token(t, id.PrincipalID, "https://graph.microsoft.com"), list, 403, "Authorization_RequestDenied")
 	refused("no operation", owner, "/v1.0/me", 501, "NotImplementedByAzimuth")
+	refused("a user as another kind", owner, "/v1.0/servicePrincipals/"+ada.ObjectID, 404, "Request_ResourceNotFound")
+	refused("nobody", owner, "/v1.0/users/nobody", 404, "Request_ResourceNotFound")
+	refused("below one", owner, "/v1.0/users/"+ada.ObjectID+"/memberOf", 501, "NotImplementedByAzimuth")
 	refused("no parameter", owner, list+"&%24expand=owners", 501, "NotImplementedByAzimuth")
 }

@@ -81,7 +81,60 @@ func (d *Directory) serveGraph(w http.ResponseWriter, r *http.Request) (any, err
 	case r.Method == http.MethodGet && path == "/v1.0/users":
 		return d.graphFind(r, "users", byUPN, func(filter string) (string, bool) { return parseEquals(filter, "userPrincipalName") })
 	}
+	set, id, one := strings.Cut(strings.TrimPrefix(path, "/v1.0/"), "/")
+	if one && r.Method == http.MethodGet && !strings.Contains(id, "/") {
+		switch set {
+		case "servicePrincipals":
+			return d.graphGet(r, set, id, TypeServicePrincipal)
+		case "users":
+			return d.graphGet(r, set, id, TypeUser)
+		}
+	}
 	return nil, notInGraph(r.Method + " " + r.URL.Path)
+}
+
+// graphGet is one member of a set, by its object ID; users by their UPN, too.
+func (d *Directory) graphGet(r *http.Request, set, id, kind string) (any, error) {
+	q := r.URL.Query()
+	for name := range q {
+		if name != "$select" {
+			return nil, notInGraph("the query parameter " + name)
+		}
+	}
+	var doc map[string]any
+	err := d.cfg.Store.View(r.Context(), func(tx store.Tx) error {
+		p, err := d.principal(tx, id)
+		if errors.Is(err, ErrNoPrincipal) && kind == TypeUser {
+			if p, err = first(&d.tables.principals, tx, byUPN, id); errors.Is(err, store.ErrNotFound) {
+				err = ErrNoPrincipal
+			}
+		}
+		if errors.Is(err, ErrNoPrincipal) || err == nil && p.Type != kind {
+			return &graphError{http.StatusNotFound, "Request_ResourceNotFound",
+				fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
+		}
+		if err != nil {
+			return err
+		}
+		doc = graphObject(p)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	delete(doc, "@odata.type") // the set says it
+	selectOnly(doc, q.Get("$select"))
+	doc["@odata.context"] = graphAudience + "/v1.0/$metadata#" + set + "/$entity"
+	return doc, nil
+}
+
+// selectOnly leaves what $select names, or all.
+func selectOnly(doc map[string]any, selected string) {
+	if selected == "" {
+		return
+	}
+	names := strings.Split(selected, ",")
+	maps.DeleteFunc(doc, func(name string, _ any) bool { return !slices.Contains(names, name) })
 }
 
 func notInGraph(operation string) *graphError {
@@ -186,10 +239,7 @@ func (d *Directory) graphFind(r *http.Request, set, index string, parse func(str
 		}
 		doc := graphObject(p)
 		delete(doc, "@odata.type") // a list of one type does not say it
-		if selected := q.Get("$select"); selected != "" {
-			names := strings.Split(selected, ",")
-			maps.DeleteFunc(doc, func(name string, _ any) bool { return !slices.Contains(names, name) })
-		}
+		selectOnly(doc, q.Get("$select"))
 		value = append(value, doc)
 		return nil
 	})

@@ -41,7 +41,8 @@ const (
 )
 
 func (d *Directory) serveLogin(w http.ResponseWriter, r *http.Request) error {
-	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	// Clients put a slash behind the login endpoint, with which it may end.
+	tenant, rest, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
 	rest = strings.ToLower(strings.TrimSuffix(rest, "/"))
 	if rest == "discovery/instance" {
 		return d.discoverInstance(w, r)
