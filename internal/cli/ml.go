@@ -27,11 +27,12 @@ func (a *app) mlCommand() *cobra.Command {
 	var f mlFlags
 	cmd := &cobra.Command{
 		Use:   "ml",
-		Short: "Work with jobs, computes and workspaces, in the grammar of `az ml`",
+		Short: "Work with jobs, computes, assets and workspaces, in the grammar of `az ml`",
 	}
 	cmd.PersistentFlags().StringVarP(&f.group, "resource-group", "g", "", "resource group (default: that of the only workspace)")
 	cmd.PersistentFlags().StringVarP(&f.workspace, "workspace-name", "w", "", "workspace (default: the only one there is)")
-	cmd.AddCommand(a.mlJobCommand(&f), a.mlComputeCommand(&f), a.mlWorkspaceCommand(&f))
+	cmd.AddCommand(a.mlJobCommand(&f), a.mlComputeCommand(&f), a.mlWorkspaceCommand(&f), a.mlDatastoreCommand(&f))
+	cmd.AddCommand(a.mlAssetCommands(&f)...)
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +22,9 @@ import (
 )
 
 func (a *app) mlJobCommand(f *mlFlags) *cobra.Command {
-	cmd := &cobra.Command{Use: "job", Short: "Create, list, show, stream, cancel and download jobs"}
-	cmd.AddCommand(a.jobCreate(f), a.jobList(f), a.jobShow(f), a.jobStream(f), a.jobCancel(f), a.jobDownload(f))
+	cmd := &cobra.Command{Use: "job", Short: "Create, list, show, stream, cancel, compare and download jobs"}
+	cmd.AddCommand(a.jobCreate(f), a.jobValidate(), a.jobList(f), a.jobShow(f), a.jobStream(f), a.jobCancel(f), a.jobDownload(f),
+		a.jobUpdate(f), a.jobArchive(f, "archive", true), a.jobArchive(f, "restore", false), a.jobCompare(f))
 	return cmd
 }
 
@@ -88,7 +90,8 @@ func jobPath(ws arm.Doc, name string) string {
 
 func (a *app) jobList(f *mlFlags) *cobra.Command {
 	var most int
-	var archived bool
+	var view viewFlags
+	var tag string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List jobs, newest first", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -98,45 +101,38 @@ func (a *app) jobList(f *mlFlags) *cobra.Command {
 			return a.withWorkspace(cmd.Context(), f, func(s *session, ws arm.Doc) error {
 				path := ws.String("id") + "/jobs"
 				q := url.Values{"$top": {strconv.Itoa(min(most, 1000))}}
-				if archived {
-					q.Set("listViewType", "All")
+				view.query(q)
+				if tag != "" {
+					q.Set("tag", tag)
 				}
-				all := []arm.Doc{}
-				for j, err := range client.List[arm.Doc](cmd.Context(), s.client, path+"?"+q.Encode(), mlAPI) {
-					if err != nil {
-						return err
-					}
-					if all = append(all, j); len(all) == most {
-						break
-					}
+				all, err := collect(cmd.Context(), s, path+"?"+q.Encode(), most)
+				if err != nil {
+					return err
 				}
 				return a.print("table", all, func() *table { return jobTable(all) })
 			})
 		},
 	}
 	cmd.Flags().IntVarP(&most, "max-results", "r", 50, "the most jobs to list")
-	cmd.Flags().BoolVar(&archived, "include-archived", false, "list archived jobs too")
+	cmd.Flags().StringVar(&tag, "tag", "", "list jobs with this tag alone")
+	view.add(cmd)
 	return cmd
 }
 
 func jobTable(all []arm.Doc) *table {
 	t := &table{header: []string{"name", "status", "experiment", "compute", "created", "display name"}}
 	for _, j := range all {
-		compute := j.String("properties.computeId")
-		compute = compute[strings.LastIndexByte(compute, '/')+1:]
-		created := j.String("systemData.createdAt")
-		if ts, err := time.Parse(time.RFC3339, created); err == nil {
-			created = ts.Local().Format(time.DateTime)
-		}
-		t.add(j.String("name"), j.String("properties.status"), j.String("properties.experimentName"), compute, created, j.String("properties.displayName"))
+		compute := lastSegment(j.String("properties.computeId"))
+		t.add(j.String("name"), j.String("properties.status"), j.String("properties.experimentName"), compute, created(j), j.String("properties.displayName"))
 	}
 	return t
 }
 
 // nameFlag adds the flag that names a job.
-func nameFlag(cmd *cobra.Command, name *string) *cobra.Command {
+func (a *app) nameFlag(f *mlFlags, cmd *cobra.Command, name *string) *cobra.Command {
 	cmd.Flags().StringVarP(name, "name", "n", "", "name of the job")
 	cmd.MarkFlagRequired("name")
+	cmd.RegisterFlagCompletionFunc("name", a.completeNames(f, "jobs"))
 	return cmd
 }
 
@@ -152,7 +148,7 @@ func (s *session) getJob(ctx context.Context, ws arm.Doc, name string) (arm.Doc,
 
 func (a *app) jobShow(f *mlFlags) *cobra.Command {
 	var name string
-	return nameFlag(&cobra.Command{
+	return a.nameFlag(f, &cobra.Command{
 		Use: "show -n NAME", Short: "Show a job", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withWorkspace(cmd.Context(), f, func(s *session, ws arm.Doc) error {
@@ -168,7 +164,7 @@ func (a *app) jobShow(f *mlFlags) *cobra.Command {
 
 func (a *app) jobStream(f *mlFlags) *cobra.Command {
 	var name string
-	return nameFlag(&cobra.Command{
+	return a.nameFlag(f, &cobra.Command{
 		Use: "stream -n NAME", Short: "Show a job's log until the job ends", Args: noArgs,
 		Long: "Show a job's log from the beginning until the job ends. Exits with 1 unless the job completes.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -185,7 +181,7 @@ func (a *app) jobStream(f *mlFlags) *cobra.Command {
 
 func (a *app) jobCancel(f *mlFlags) *cobra.Command {
 	var name string
-	return nameFlag(&cobra.Command{
+	return a.nameFlag(f, &cobra.Command{
 		Use: "cancel -n NAME", Short: "Cancel a job", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withWorkspace(cmd.Context(), f, func(s *session, ws arm.Doc) error {
@@ -201,7 +197,7 @@ func (a *app) jobCancel(f *mlFlags) *cobra.Command {
 func (a *app) jobDownload(f *mlFlags) *cobra.Command {
 	var name, path, output string
 	var all bool
-	cmd := nameFlag(&cobra.Command{
+	cmd := a.nameFlag(f, &cobra.Command{
 		Use: "download -n NAME", Short: "Download a job's logs and outputs",
 		Long: `Download a job's logs and outputs: what is under artifacts/ is what the job wrote
 to outputs/ and its logs; with --all, or --output-name, also the outputs that the
@@ -260,6 +256,16 @@ func (d *download) where() string { return strings.Join(d.dirs, ", ") }
 
 // folder downloads what is under a prefix of a datastore's container.
 func (d *download) folder(ctx context.Context, datastore, prefix, into string) error {
+	return d.blobs(ctx, datastore, prefix, prefix, into)
+}
+
+// file downloads one blob by its own name.
+func (d *download) file(ctx context.Context, datastore, name, into string) error {
+	return d.blobs(ctx, datastore, name, name[:strings.LastIndexByte(name, '/')+1], into)
+}
+
+// blobs downloads the blobs whose names begin with prefix, by what follows trim.
+func (d *download) blobs(ctx context.Context, datastore, prefix, trim, into string) error {
 	c := d.session.client
 	sas, err := submit.ContainerURL(ctx, c, d.workspace, datastore, false, d.now)
 	if err != nil {
@@ -279,9 +285,9 @@ func (d *download) folder(ctx context.Context, datastore, prefix, into string) e
 		if err != nil {
 			return err
 		}
-		rel := filepath.FromSlash(strings.TrimPrefix(b.Name, prefix))
-		if rel == "" {
-			continue // the name of a single file
+		rel := filepath.FromSlash(strings.TrimPrefix(b.Name, trim))
+		if rel == "" || prefix != trim && b.Name != prefix {
+			continue // the folder's own blob, or a neighbour of the one file
 		}
 		if !filepath.IsLocal(rel) {
 			d.skip(b.Name, errors.New("its name points out of the directory"))
@@ -331,15 +337,30 @@ func (d *download) outputs(ctx context.Context, j arm.Doc, only string) error {
 		if name == "default" || only != "" && name != only {
 			continue
 		}
-		uri := j.String("properties.outputs." + name + ".uri")
-		_, rest, ok := strings.Cut(uri, "/datastores/")
-		if !ok {
-			return fmt.Errorf("output %s is at %q, which is not in a datastore of the workspace", name, uri)
-		}
-		store, path, _ := strings.Cut(rest, "/paths/")
-		if err := d.folder(ctx, store, strings.TrimSuffix(path, "/")+"/", filepath.Join("named-outputs", name)); err != nil {
-			return err
+		if err := d.uri(ctx, j.String("properties.outputs."+name+".uri"), filepath.Join("named-outputs", name)); err != nil {
+			return fmt.Errorf("output %s: %w", name, err)
 		}
 	}
 	return nil
 }
+
+// uri downloads what is at a URI of a datastore: a folder, or one file.
+func (d *download) uri(ctx context.Context, uri, into string) error {
+	if m := jobArtifacts.FindStringSubmatch(uri); m != nil {
+		uri = "azureml://datastores/workspaceartifactstore/paths/ExperimentRun/dcid." + m[1] + "/" + m[2]
+	}
+	_, rest, ok := strings.Cut(uri, "/datastores/")
+	if !ok {
+		return fmt.Errorf("%q is not in a datastore of the workspace", uri)
+	}
+	store, path, _ := strings.Cut(rest, "/paths/")
+	path = strings.TrimSuffix(path, "/")
+	before := d.files
+	if err := d.folder(ctx, store, path+"/", into); err != nil || d.files > before {
+		return err
+	}
+	return d.file(ctx, store, path, into)
+}
+
+// jobArtifacts is a URI of what a job left in its artifacts.
+var jobArtifacts = regexp.MustCompile(`^azureml://jobs/([^/]+)/outputs/(?:default|artifacts)/paths/(.*)$`)

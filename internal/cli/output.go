@@ -77,3 +77,6 @@ func (s style) yellow(t string) string { return s.wrap("33", t) }
 func (a *app) step(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "%s %s\n", a.style(a.stderr).dim("·"), fmt.Sprintf(format, args...))
 }
+
+// lastSegment is what follows the last slash of an ID.
+func lastSegment(id string) string { return id[strings.LastIndexByte(id, '/')+1:] }

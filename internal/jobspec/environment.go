@@ -61,13 +61,19 @@ func (d *decoder) inlineEnvironment(doc *document, n *yaml.Node) Environment {
 	if o == nil {
 		return Environment{}
 	}
-	for _, k := range []string{"$schema", "id", "creation_context", "inference_config", "datastore"} {
-		o.take(k) // no meaning for a command job
-	}
 	for _, k := range []string{"name", "version"} {
 		if o.take(k) != nil {
 			d.warnf(doc, o.at(k), o.key(k), "not used: an environment defined in a job file is anonymous")
 		}
+	}
+	return d.environmentBody(o)
+}
+
+// environmentBody reads what an environment is made of, and closes o.
+func (d *decoder) environmentBody(o *object) Environment {
+	doc := o.doc
+	for _, k := range []string{"$schema", "id", "creation_context", "inference_config", "datastore"} {
+		o.take(k) // no meaning for a command job
 	}
 	for _, k := range []string{"channels", "dependencies"} {
 		if o.take(k) != nil {

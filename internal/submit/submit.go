@@ -248,44 +248,7 @@ func (s *Submitter) InputURI(ctx context.Context, name string, in jobspec.Input)
 		}
 		return s.assetID(ctx, collection, in.Asset)
 	}
-	files, err := jobspec.Snapshot(ctx, in.Local)
-	if err != nil {
-		return "", err
-	}
-	hash, err := jobspec.Hash(ctx, files)
-	if err != nil {
-		return "", err
-	}
-	store := in.Datastore
-	if store == "" {
-		store = "workspaceblobstore"
-	}
-	now, err := s.Now(ctx)
-	if err != nil {
-		return "", err
-	}
-	sas, err := ContainerURL(ctx, s.Client, s.Workspace, store, true, now)
-	if err != nil {
-		return "", err
-	}
-	s.progress("uploading input %s (%d files)", name, len(files))
-	dir := "LocalUpload/" + hash
-	path := dir
-	if info, err := os.Stat(in.Local); err == nil && !info.IsDir() {
-		path = dir + "/" + files[0].Name
-	} else {
-		dir += "/" + filepath.Base(in.Local)
-		path = dir + "/"
-	}
-	if err := s.upload(ctx, sas, dir, files); err != nil {
-		return "", err
-	}
-	id, err := arm.ParseID(s.Workspace)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("azureml://subscriptions/%s/resourcegroups/%s/workspaces/%s/datastores/%s/paths/%s",
-		id.Subscription, id.ResourceGroup, id.Name(), store, path), nil
+	return s.uploadLocal(ctx, "input "+name, in.Local, in.Datastore)
 }
 
 // randomName is a job name as Azure ML's clients make them.
