@@ -232,7 +232,7 @@ func (c *client) send(ctx context.Context, method, target string, payload []byte
 		}
 		status, header, raw, err := c.once(req)
 		if err != nil {
-			if lost++; lost > reconnects || ctx.Err() != nil || !mayReconnect(method, err) {
+			if lost++; lost > reconnects || ctx.Err() != nil || !mayReconnect(repeatable(req), err) {
 				return 0, nil, nil, err
 			}
 			if err := clock.Sleep(ctx, c.clock, reconnectPause); err != nil {
@@ -241,7 +241,7 @@ func (c *client) send(ctx context.Context, method, target string, payload []byte
 			continue
 		}
 		lost = 0
-		if !mayRetry(method, status) || try >= serviceRetries {
+		if !mayRetry(repeatable(req), status) || try >= serviceRetries {
 			return status, header, raw, nil
 		}
 		d := 100 * time.Millisecond << try
@@ -271,19 +271,32 @@ func (c *client) once(req *http.Request) (int, http.Header, []byte, error) {
 	return resp.StatusCode, resp.Header, raw, nil
 }
 
-func mayRetry(method string, status int) bool {
+// repeatable reports whether a request does the same when it arrives twice.
+// The POSTs that do are those that only read, and purging.
+func repeatable(r *http.Request) bool {
+	if r.Method != http.MethodPost {
+		return true
+	}
+	switch r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:] {
+	case "token", "listKeys", "listCredentials", "sharedKeys", "checkNameAvailability", "purge":
+		return true
+	}
+	return false
+}
+
+func mayRetry(repeatable bool, status int) bool {
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return true
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return method != http.MethodPost
+		return repeatable
 	}
 	return false
 }
 
 // mayReconnect reports whether the same request may succeed once the server is
-// there again. A POST is repeated only if it cannot have arrived.
-func mayReconnect(method string, err error) bool {
+// there again. What is not repeatable is repeated only if it cannot have arrived.
+func mayReconnect(repeatable bool, err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var name *net.DNSError
 	var op *net.OpError
@@ -292,7 +305,7 @@ func mayReconnect(method string, err error) bool {
 		return false
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return true
-	case method == http.MethodPost:
+	case !repeatable:
 		return false
 	}
 	// The errors of a lost HTTP/2 connection have no type.
