@@ -200,7 +200,7 @@ func (s *Service) copyBlob(c *call) error {
 	if t := h.Get("x-ms-blob-type"); fromURL && Type(t) != BlockBlob {
 		return badHeader("x-ms-blob-type", t)
 	}
-	for _, k := range []string{"x-ms-source-content-md5", "x-ms-source-content-crc64", "x-ms-source-range"} {
+	for _, k := range []string{"x-ms-source-content-md5", "x-ms-source-content-crc64", "x-ms-source-range", "x-ms-source-lease-id"} {
 		if h.Get(k) != "" {
 			return notImplemented(c.op.name + " with " + k)
 		}
@@ -243,7 +243,7 @@ func (s *Service) copyBlob(c *call) error {
 		if err := source.check(writing, from.ETag, from.Modified); err != nil {
 			return nil, &Error{Status: http.StatusPreconditionFailed, Code: "SourceConditionNotMet", Message: "The source condition specified using HTTP conditional header(s) is not met."}
 		}
-		if err := c.admit(cond, old); err != nil {
+		if err := s.admit(c, cond, old); err != nil {
 			return nil, err
 		}
 		if fromURL && from.Type != BlockBlob || !fromURL && old != nil && old.Type != from.Type {

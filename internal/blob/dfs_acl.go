@@ -69,6 +69,9 @@ func (s *Service) status(c *call) (*blobRec, rights, error) {
 	if err := cond.check(reading, b.ETag, b.Modified); err != nil {
 		return nil, r, err
 	}
+	if err := s.holds(c, b, reading); err != nil {
+		return nil, r, err
+	}
 	r, err = s.named(c, r)
 	return b, r, err
 }
@@ -152,7 +155,7 @@ func (s *Service) setAccessControl(c *call) error {
 		return err
 	}
 	b, err := s.eng.amend(c.r.Context(), c.ref(), func(p *spot, b *blobRec) error {
-		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+		if err := s.mayChange(c, cond, b); err != nil {
 			return err
 		}
 		if !p.c.Tree {

@@ -90,7 +90,12 @@ func (s *Service) appendPath(c *call) error {
 		return err
 	}
 	size := in.size
-	admit := func(b *blobRec) error { return appendable(b, position) }
+	admit := func(b *blobRec) error {
+		if err := appendable(b, position); err != nil {
+			return err
+		}
+		return s.holds(c, b, writing)
+	}
 	if err := s.eng.stage(c.r.Context(), c.ref(), appendedID(position), in, admit); err != nil {
 		return err
 	}
@@ -142,7 +147,7 @@ func (s *Service) flushPath(c *call) error {
 		return err
 	}
 	b, err := s.eng.flush(c.r.Context(), c.ref(), position, retain, func(b *blobRec) error {
-		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+		if err := s.mayChange(c, cond, b); err != nil {
 			return err
 		}
 		if position != b.Size {
@@ -159,7 +164,7 @@ func (s *Service) flushPath(c *call) error {
 }
 
 // describePath writes the headers that Path Read and Path Get Properties share.
-func describePath(c *call, b *blobRec, own rights) {
+func (s *Service) describePath(c *call, b *blobRec, own rights) {
 	h := c.w.Header()
 	set := func(k, v string) {
 		if v != "" {
@@ -170,8 +175,7 @@ func describePath(c *call, b *blobRec, own rights) {
 	set("Last-Modified", httpTime(b.Modified))
 	set("x-ms-creation-time", httpTime(b.Created))
 	set("x-ms-resource-type", resourceType(b))
-	set("x-ms-lease-status", "unlocked")
-	set("x-ms-lease-state", "available")
+	s.leaseHeaders(h, b.Lease)
 	set("x-ms-server-encrypted", "false")
 	set("Accept-Ranges", "bytes")
 	set("Content-Type", b.ContentType)
@@ -190,7 +194,7 @@ func (s *Service) getPathProperties(c *call) error {
 	if err != nil {
 		return err
 	}
-	describePath(c, b, own)
+	s.describePath(c, b, own)
 	h := c.w.Header()
 	if b.ContentMD5 != nil {
 		h["Content-MD5"] = []string{base64.StdEncoding.EncodeToString(b.ContentMD5)}
@@ -220,7 +224,7 @@ func (s *Service) setPathProperties(c *call) error {
 		if p.root {
 			return notImplemented("Path Update (setProperties) of the root directory")
 		}
-		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+		if err := s.mayChange(c, cond, b); err != nil {
 			return err
 		}
 		b.override(props)

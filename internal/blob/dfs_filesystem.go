@@ -107,6 +107,9 @@ func (s *Service) setFilesystem(c *call) error {
 		if err := cond.check(writing, rec.ETag, rec.Modified); err != nil {
 			return err
 		}
+		if err := s.held(c, &rec.Lease, reading, "Container"); err != nil {
+			return err
+		}
 		rec.Metadata = meta // without the header all properties go, as Azure has it
 		return nil
 	})

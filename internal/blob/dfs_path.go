@@ -72,7 +72,7 @@ func (s *Service) createFile(c *call) error {
 		if old != nil && old.isDirectory() {
 			return nil, refuse("ResourceTypeMismatch")
 		}
-		return &blobRec{Type: BlockBlob, Headers: props}, c.admit(cond, old)
+		return &blobRec{Type: BlockBlob, Headers: props}, s.admit(c, cond, old)
 	})
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (s *Service) createDirectory(c *call) error {
 			props.Metadata = old.Metadata
 		}
 		d.Headers = props
-		return c.admit(cond, old)
+		return s.admit(c, cond, old)
 	})
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func (s *Service) deletePath(c *call) error {
 	if err != nil {
 		return err
 	}
-	check := func(b *blobRec) error { return cond.check(writing, b.ETag, b.Modified) }
+	check := func(b *blobRec) error { return s.mayChange(c, cond, b) }
 	rec, err := s.eng.container(c.r.Context(), c.acct.UID, c.container)
 	if err != nil {
 		return err
@@ -226,14 +226,19 @@ func (s *Service) renamePath(c *call) error {
 	if err != nil {
 		return err
 	}
+	now := s.cfg.Clock.Now().UnixNano()
 	b, err := s.eng.move(c.r.Context(), src, c.ref(), func(from, old *blobRec) error {
 		if err := source.check(writing, from.ETag, from.Modified); err != nil {
 			return refuse("SourceConditionNotMet")
 		}
+		if from.Lease.active(now) {
+			return &Error{Status: http.StatusPreconditionFailed, Code: "LeaseIdMissing",
+				Message: "There is currently a lease on the source and no lease ID was specified in the request."}
+		}
 		if meta != nil {
 			from.Metadata = meta
 		}
-		return c.admit(cond, old)
+		return s.admit(c, cond, old)
 	})
 	if err != nil {
 		return err

@@ -185,13 +185,6 @@ func refuseUnsupported(c *call) error {
 	if c.at != nil && !c.op.past {
 		return refuse("UnsupportedQueryParameter")
 	}
-	if h.Get("x-ms-lease-id") != "" {
-		// There are no leases.
-		if c.blob != "" {
-			return refuse("LeaseNotPresentWithBlobOperation")
-		}
-		return refuse("LeaseNotPresentWithContainerOperation")
-	}
 	return nil
 }
 

@@ -99,8 +99,11 @@ func echoSums(h http.Header, in *intake, sums checksums) {
 func notEncrypted(h http.Header) { h["x-ms-request-server-encrypted"] = []string{"false"} }
 
 // admit decides whether a write may replace old.
-func (c *call) admit(cond conditions, old *blobRec) error {
+func (s *Service) admit(c *call, cond conditions, old *blobRec) error {
 	if err := cond.forBlob(old); err != nil {
+		return err
+	}
+	if err := s.holds(c, old, writing); err != nil {
 		return err
 	}
 	if old != nil && c.addOnly {
@@ -121,7 +124,7 @@ func (s *Service) precheck(c *call, cond conditions) error {
 	if err != nil && !HasCode(err, "BlobNotFound") {
 		return err
 	}
-	return c.admit(cond, old)
+	return s.admit(c, cond, old)
 }
 
 func (s *Service) putBlob(c *call) error {
@@ -177,7 +180,7 @@ func (s *Service) putBlob(c *call) error {
 	}
 	now := s.cfg.Clock.Now().UnixNano()
 	b, err := s.eng.put(c.r.Context(), c.ref(), in, func(old *blobRec) (*blobRec, error) {
-		if err := c.admit(cond, old); err != nil {
+		if err := s.admit(c, cond, old); err != nil {
 			return nil, err
 		}
 		return &blobRec{Type: kind, Headers: props, Tier: tier, TierChanged: now, Tags: tags}, nil
@@ -203,7 +206,7 @@ func (s *Service) putFolder(c *call, cond conditions, props Headers) error {
 	delete(props.Metadata, folderMark)
 	d, err := s.eng.makeDirectory(c.r.Context(), c.ref(), func(old, d *blobRec) error {
 		d.Headers = props
-		return c.admit(cond, old)
+		return s.admit(c, cond, old)
 	})
 	if err != nil {
 		return err
@@ -213,10 +216,10 @@ func (s *Service) putFolder(c *call, cond conditions, props Headers) error {
 }
 
 // describe writes the headers that Get Blob and Get Blob Properties share.
-func describeBlob(c *call, b *blobRec) error {
+func (s *Service) describeBlob(c *call, b *blobRec) error {
 	if c.service == "dfs" {
 		own, err := b.Posix.rights(b.Dir != "")
-		describePath(c, b, own)
+		s.describePath(c, b, own)
 		return err
 	}
 	h := c.w.Header()
@@ -229,8 +232,7 @@ func describeBlob(c *call, b *blobRec) error {
 	set("Last-Modified", httpTime(b.Modified))
 	set("x-ms-creation-time", httpTime(b.Created))
 	set("x-ms-blob-type", string(b.Type))
-	set("x-ms-lease-status", "unlocked")
-	set("x-ms-lease-state", "available")
+	s.leaseHeaders(h, b.Lease)
 	set("x-ms-server-encrypted", "false")
 	set("Accept-Ranges", "bytes")
 	set("Content-Type", b.ContentType)
@@ -284,12 +286,15 @@ func (s *Service) getBlobProperties(c *call) error {
 	if err := cond.check(reading, b.ETag, b.Modified); err != nil {
 		return err
 	}
+	if err := s.holds(c, b, reading); err != nil {
+		return err
+	}
 	h := c.w.Header()
 	if strings.EqualFold(c.q.Get("comp"), "metadata") {
 		writeMetadata(h, b.shown())
 		return answer(c, http.StatusOK, b.ETag, b.Modified)
 	}
-	if err := describeBlob(c, b); err != nil {
+	if err := s.describeBlob(c, b); err != nil {
 		return err
 	}
 	if b.Type == BlockBlob {
@@ -324,6 +329,9 @@ func (s *Service) getBlob(c *call) error {
 	if err := cond.check(reading, b.ETag, b.Modified); err != nil {
 		return err
 	}
+	if err := s.holds(c, b, reading); err != nil {
+		return err
+	}
 	rg, err := parseRange(c.r.Header, b.Size)
 	if err != nil {
 		if HasCode(err, "InvalidRange") {
@@ -338,7 +346,7 @@ func (s *Service) getBlob(c *call) error {
 	if err := rangeSums(c, b, rd, rg); err != nil {
 		return err
 	}
-	if err := describeBlob(c, b); err != nil {
+	if err := s.describeBlob(c, b); err != nil {
 		return err
 	}
 	h := c.w.Header()
@@ -440,7 +448,7 @@ func (s *Service) setBlobProperties(c *call) error {
 	none := props.ContentType == "" && props.ContentEncoding == "" && props.ContentLanguage == "" &&
 		props.ContentDisposition == "" && props.CacheControl == "" && props.ContentMD5 == nil
 	b, err := s.eng.update(c.r.Context(), c.ref(), false, func(b *blobRec) error {
-		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+		if err := s.mayChange(c, cond, b); err != nil {
 			return err
 		}
 		if !none {
@@ -465,7 +473,7 @@ func (s *Service) setBlobMetadata(c *call) error {
 		return err
 	}
 	b, err := s.eng.update(c.r.Context(), c.ref(), true, func(b *blobRec) error {
-		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+		if err := s.mayChange(c, cond, b); err != nil {
 			return err
 		}
 		if b.Dir != "" {
@@ -503,7 +511,7 @@ func (s *Service) deleteBlob(c *call) error {
 	if v := c.q.Get("deletetype"); v != "" {
 		return notImplemented("Delete Blob with deletetype")
 	}
-	check := func(b *blobRec) error { return cond.check(writing, b.ETag, b.Modified) }
+	check := func(b *blobRec) error { return s.mayChange(c, cond, b) }
 	kept, err := s.eng.remove(c.r.Context(), c.ref(), too, check)
 	if err != nil {
 		return err

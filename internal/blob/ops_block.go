@@ -42,7 +42,7 @@ func (s *Service) putBlock(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.eng.stage(c.r.Context(), c.ref(), id, in, nil); err != nil {
+	if err := s.eng.stage(c.r.Context(), c.ref(), id, in, func(b *blobRec) error { return s.holds(c, b, writing) }); err != nil {
 		return err
 	}
 	h := c.w.Header()
@@ -141,7 +141,7 @@ func (s *Service) putBlockList(c *call) error {
 	}
 	now := s.cfg.Clock.Now().UnixNano()
 	b, err := s.eng.commit(c.r.Context(), c.ref(), choices, func(old *blobRec) (*blobRec, error) {
-		if err := c.admit(cond, old); err != nil {
+		if err := s.admit(c, cond, old); err != nil {
 			return nil, err
 		}
 		return &blobRec{Type: BlockBlob, Headers: props, Tier: tier, TierChanged: now, Tags: tags}, nil
@@ -170,6 +170,9 @@ func (s *Service) getBlockList(c *call) error {
 	}
 	if b == nil && kind == "committed" {
 		return refuse("BlobNotFound")
+	}
+	if err := s.holds(c, b, reading); err != nil {
+		return err
 	}
 	h := c.w.Header()
 	size := int64(0)
@@ -221,7 +224,7 @@ func (s *Service) appendBlock(c *call) error {
 		return err
 	}
 	check := func(b *blobRec) error {
-		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+		if err := s.mayChange(c, cond, b); err != nil {
 			return err
 		}
 		if position >= 0 && position != b.Size {

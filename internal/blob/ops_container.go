@@ -57,7 +57,10 @@ func (s *Service) deleteContainer(c *call) error {
 		return err
 	}
 	err = s.eng.deleteContainer(c.r.Context(), c.acct.UID, c.container, func(rec *containerRec) error {
-		return cond.check(writing, rec.ETag, rec.Modified)
+		if err := cond.check(writing, rec.ETag, rec.Modified); err != nil {
+			return err
+		}
+		return s.held(c, &rec.Lease, writing, "Container")
 	})
 	if err != nil {
 		return err
@@ -72,11 +75,13 @@ func (s *Service) getContainer(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.held(c, &rec.Lease, reading, "Container"); err != nil {
+		return err
+	}
 	h := c.w.Header()
 	writeMetadata(h, rec.Metadata)
 	if !strings.EqualFold(c.q.Get("comp"), "metadata") {
-		h["x-ms-lease-status"] = []string{"unlocked"}
-		h["x-ms-lease-state"] = []string{"available"}
+		s.leaseHeaders(h, rec.Lease)
 		h["x-ms-has-immutability-policy"] = []string{"false"}
 		h["x-ms-has-legal-hold"] = []string{"false"}
 		h["x-ms-immutable-storage-with-versioning-enabled"] = []string{"false"}
@@ -100,6 +105,9 @@ func (s *Service) setContainerMetadata(c *call) error {
 	}
 	rec, err := s.eng.changeContainer(c.r.Context(), c.acct.UID, c.container, func(rec *containerRec) error {
 		if err := cond.check(writing, rec.ETag, rec.Modified); err != nil {
+			return err
+		}
+		if err := s.held(c, &rec.Lease, reading, "Container"); err != nil {
 			return err
 		}
 		rec.Metadata = meta
@@ -198,6 +206,9 @@ func (s *Service) setContainerACL(c *call) error {
 	}
 	rec, err := s.eng.changeContainer(c.r.Context(), c.acct.UID, c.container, func(rec *containerRec) error {
 		if err := cond.check(writing, rec.ETag, rec.Modified); err != nil {
+			return err
+		}
+		if err := s.held(c, &rec.Lease, reading, "Container"); err != nil {
 			return err
 		}
 		rec.Public, rec.Policies = public, policies
@@ -331,8 +342,7 @@ func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time
 			x.element("AccessTierChangeTime", httpTime(b.TierChanged))
 		}
 	}
-	x.element("LeaseStatus", "unlocked")
-	x.element("LeaseState", "available")
+	x.lease(b.Lease, now)
 	x.element("ServerEncrypted", "false")
 	if c.acct.HNS {
 		x.element("ResourceType", resourceType(b))

@@ -21,7 +21,10 @@ func (s *Service) snapshotBlob(c *call) error {
 		return err
 	}
 	b, at, err := s.eng.snapshot(c.r.Context(), c.ref(), meta, func(b *blobRec) error {
-		return cond.check(writing, b.ETag, b.Modified)
+		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+			return err
+		}
+		return s.holds(c, b, reading)
 	})
 	if err != nil {
 		return err

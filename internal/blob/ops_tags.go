@@ -64,6 +64,9 @@ func (s *Service) getBlobTags(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.holds(c, b, reading); err != nil {
+		return err
+	}
 	x := startXML(c.w, http.StatusOK)
 	x.tags(b.Tags)
 	return x.end(s, c)
@@ -83,7 +86,10 @@ func (s *Service) setBlobTags(c *call) error {
 			return err
 		}
 	}
-	if _, err := s.eng.mark(c.r.Context(), c.ref(), func(b *blobRec) error { b.Tags = tags; return nil }); err != nil {
+	if _, err := s.eng.mark(c.r.Context(), c.ref(), func(b *blobRec) error {
+		b.Tags = tags
+		return s.holds(c, b, reading)
+	}); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)
@@ -150,7 +156,7 @@ func (s *Service) setBlobTier(c *call) error {
 			return refuse("InvalidBlobType")
 		}
 		b.Tier, b.TierChanged = tier, now
-		return nil
+		return s.holds(c, b, reading)
 	}); err != nil {
 		return err
 	}

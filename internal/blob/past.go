@@ -184,7 +184,7 @@ func (e *engine) bury(tx store.Tx, p *spot, uid string, old *blobRec, gone bool)
 		return false, err
 	}
 	rec := &pastRec{blobRec: *old, Kind: pastVersion}
-	rec.Staged = ""
+	rec.Staged, rec.Lease = "", nil
 	now, at := e.stamp()
 	key := pastKey(p.key, at)
 	switch {
@@ -217,6 +217,10 @@ func (e *engine) bury(tx store.Tx, p *spot, uid string, old *blobRec, gone bool)
 // there is kept or released. It returns the files to remove once the transaction
 // is durable.
 func (e *engine) supersede(tx store.Tx, p *spot, uid string, b *blobRec) (gone []string, err error) {
+	old := visible(p.rec)
+	if old != nil {
+		b.Lease = old.Lease
+	}
 	if p.c.Tree {
 		return e.release(tx, p.rec)
 	}
@@ -227,7 +231,6 @@ func (e *engine) supersede(tx store.Tx, p *spot, uid string, b *blobRec) (gone [
 	if b.Version = 0; policy.Versioning {
 		b.Version = b.ETag
 	}
-	old := visible(p.rec)
 	if err := reindex(tx, p.key, tagsOf(old), b.Tags); err != nil {
 		return nil, err
 	}
@@ -263,7 +266,7 @@ func (e *engine) retireBase(tx store.Tx, p *spot) error {
 // fork keeps a copy of the spot's blob, as it is, in its past.
 func (e *engine) fork(tx store.Tx, p *spot, uid string, kind pastKind, at uint64, meta map[string]string) error {
 	rec := &pastRec{blobRec: *p.rec, Kind: kind}
-	rec.Staged, rec.Version = "", 0
+	rec.Staged, rec.Version, rec.Lease = "", 0, nil
 	if kind == pastVersion {
 		rec.Version = at
 	}

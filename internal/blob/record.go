@@ -79,7 +79,8 @@ type containerRec struct {
 	// ID is that of the root directory.
 	Tree bool `json:"tree,omitempty"`
 	// Posix is of the root directory of a tree.
-	Posix *posix `json:"posix,omitempty"`
+	Posix *posix    `json:"posix,omitempty"`
+	Lease *leaseRec `json:"lease,omitempty"`
 	// Past says that there may be something in the past of its blobs.
 	Past bool `json:"past,omitempty"`
 }
@@ -119,6 +120,7 @@ type blobRec struct {
 	// Posix is of a path of a tree; nil is what the superuser makes by default.
 	Posix *posix            `json:"posix,omitempty"`
 	Tags  map[string]string `json:"tags,omitempty"`
+	Lease *leaseRec         `json:"lease,omitempty"`
 	// Version is the ID of the version that this is; 0 is of none.
 	Version uint64 `json:"ver,omitempty"`
 	former  bool   // read from the past

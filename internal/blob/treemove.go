@@ -50,7 +50,7 @@ func (e *engine) move(ctx context.Context, src, dst ref, admit func(from, old *b
 				return err
 			}
 		}
-		b.Modified, b.ETag = now, etag
+		b.Modified, b.ETag, b.Lease = now, etag, nil
 		if gone, err = e.supersede(tx, to, dst.uid, b); err != nil {
 			return err
 		}
