@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -28,37 +27,48 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
-// nothing is the engines behind the providers, which the traffic never reaches.
-type nothing struct{}
+// The engines behind the providers hold nothing. What the traffic does not reach
+// is not there at all.
+type (
+	noContainers struct{ storage.Containers }
+	noVaults     struct{}
+	noPools      struct{ machinelearning.Pools }
+	noInstances  struct{ machinelearning.Instances }
+	noLifecycle  struct{}
+)
 
-func (nothing) Container(context.Context, store.Tx, string, string) (*storage.Container, error) {
+func (noContainers) Container(context.Context, store.Tx, string, string) (*storage.Container, error) {
 	return nil, nil
 }
-func (nothing) ListContainers(context.Context, store.Tx, string, string, int) ([]storage.Container, error) {
+func (noContainers) ListContainers(context.Context, store.Tx, string, string, int) ([]storage.Container, error) {
 	return nil, nil
 }
-func (nothing) PutContainer(context.Context, store.Tx, string, storage.Container) error {
-	return errors.New("not here")
+func (noContainers) DeleteAccount(context.Context, store.Tx, string) error { return nil }
+func (noContainers) Reclaim()                                              {}
+func (noContainers) Retention(context.Context, store.Tx, string) (storage.Retention, error) {
+	return storage.Retention{}, nil
 }
-func (nothing) DeleteContainer(context.Context, store.Tx, string, string) error { return nil }
-func (nothing) Reclaim()                                                        {}
-func (nothing) DeleteAccount(context.Context, store.Tx, string) error           { return nil }
-func (nothing) DeleteVault(store.Tx, string) error                              { return nil }
-func (nothing) PutPool(store.Tx, machinelearning.Pool) error                    { return nil }
-func (nothing) DeletePool(store.Tx, string) error                               { return nil }
-func (nothing) PoolStatus(store.Tx, string) (machinelearning.PoolStatus, error) {
+func (noContainers) SetRetention(context.Context, store.Tx, string, storage.Retention) error {
+	return nil
+}
+
+func (noVaults) DeleteVault(store.Tx, string) error { return nil }
+
+func (noPools) PutPool(store.Tx, machinelearning.Pool) error { return nil }
+func (noPools) DeletePool(store.Tx, string) error            { return nil }
+func (noPools) PoolStatus(store.Tx, string) (machinelearning.PoolStatus, error) {
 	return machinelearning.PoolStatus{}, store.ErrNotFound
 }
-func (nothing) PoolNodes(store.Tx, string) ([]machinelearning.Node, error) { return nil, nil }
-func (nothing) PutInstance(store.Tx, machinelearning.Instance) error       { return nil }
-func (nothing) InstanceAction(store.Tx, string, string) error              { return nil }
-func (nothing) DeleteInstance(store.Tx, string) error                      { return nil }
-func (nothing) InstanceStatus(store.Tx, string) (machinelearning.InstanceStatus, error) {
+
+func (noInstances) PutInstance(store.Tx, machinelearning.Instance) error { return nil }
+func (noInstances) DeleteInstance(store.Tx, string) error                { return nil }
+func (noInstances) InstanceStatus(store.Tx, string) (machinelearning.InstanceStatus, error) {
 	return machinelearning.InstanceStatus{}, store.ErrNotFound
 }
-func (nothing) AwaitInstance(context.Context, string)               {}
-func (nothing) WorkspaceCreated(context.Context, *arm.Put) error    { return nil }
-func (nothing) WorkspaceDeleted(context.Context, *arm.Delete) error { return nil }
+func (noInstances) AwaitInstance(context.Context, string) {}
+
+func (noLifecycle) WorkspaceCreated(context.Context, *arm.Put) error    { return nil }
+func (noLifecycle) WorkspaceDeleted(context.Context, *arm.Delete) error { return nil }
 
 func newAll(t *testing.T) *rptest.Env {
 	cat, err := catalog.Load()
@@ -69,14 +79,14 @@ func newAll(t *testing.T) *rptest.Env {
 	e = rptest.New(t, rptest.Options{RBAC: true},
 		resources.Provider(),
 		authorization.Provider(authorization.Deps{Directory: &rptest.Directory{}, Roles: func() authorization.Roles { return e.RBAC }}),
-		storage.Provider(storage.Deps{Containers: nothing{}}),
-		keyvault.Provider(keyvault.Deps{Contents: nothing{}, HoldNames: true}),
+		storage.Provider(storage.Deps{Containers: noContainers{}}),
+		keyvault.Provider(keyvault.Deps{Contents: noVaults{}, HoldNames: true}),
 		insights.Provider(), operationalinsights.Provider(), containerregistry.Provider(),
 		managedidentity.Provider(&rptest.Directory{}),
 		network.Provider(network.Deps{Users: func(tx store.Tx, id string) ([]string, error) {
 			return machinelearning.InSubnet(tx, e.Kernel.Resources(), id)
 		}}),
-		machinelearning.Provider(machinelearning.Deps{Catalog: cat, Pools: nothing{}, Instances: nothing{}, Lifecycle: nothing{}, HoldNames: true}),
+		machinelearning.Provider(machinelearning.Deps{Catalog: cat, Pools: noPools{}, Instances: noInstances{}, Lifecycle: noLifecycle{}, HoldNames: true}),
 	)
 	return e
 }
