@@ -10,7 +10,8 @@ import (
 
 // PutPool creates a pool, or changes one in place: running items go on, and the
 // number of nodes follows the new bounds. Nodes of another VM size are replaced
-// as they become free. It is part of the caller's transaction.
+// as they become free. It is part of the caller's transaction. Errors:
+// *InvalidError, *QuotaError.
 func (m *Manager) PutPool(tx store.Tx, p Pool) error {
 	if err := p.validate(); err != nil {
 		return err
@@ -18,6 +19,9 @@ func (m *Manager) PutPool(tx store.Tx, p Pool) error {
 	rec, err := m.pools.Get(tx, p.ID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
+		if err := withinQuotas(tx, &p, max(1, p.Min)); err != nil {
+			return err
+		}
 		rec = &poolRecord{Allocation: Steady, AllocationSince: m.clock.Now()}
 	case err != nil:
 		return fmt.Errorf("put pool: %w", err)
@@ -82,7 +86,7 @@ func (m *Manager) drain(tx store.Tx, poolID string) error {
 
 // Submit puts an item in its pool's queue. It is part of the caller's
 // transaction: the item is there when that commits, and never otherwise. Errors:
-// ErrPoolNotFound, ErrItemExists, *TooManyNodesError, *InvalidError.
+// ErrPoolNotFound, ErrItemExists, *TooManyNodesError, *QuotaError, *InvalidError.
 func (m *Manager) Submit(tx store.Tx, item Item) error {
 	pool, err := m.pools.Get(tx, item.PoolID)
 	if errors.Is(err, store.ErrNotFound) || (err == nil && pool.Deleting) {
@@ -92,6 +96,9 @@ func (m *Manager) Submit(tx store.Tx, item Item) error {
 		return fmt.Errorf("submit: %w", err)
 	}
 	if err := item.validate(&pool.Pool); err != nil {
+		return err
+	}
+	if err := withinQuotas(tx, &pool.Pool, item.Nodes); err != nil {
 		return err
 	}
 	switch _, err := m.items.Get(tx, item.ID); {

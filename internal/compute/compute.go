@@ -68,6 +68,9 @@ type Pool struct {
 	SubnetPrefix string `json:",omitempty"`
 	// Tags are the compute's, for runners that can label what they start.
 	Tags map[string]string `json:",omitempty"`
+	// Quotas name the core quotas that the nodes count against, such as
+	// "westeurope/standardDSv3Family".
+	Quotas []string `json:",omitempty"`
 }
 
 func (p *Pool) validate() error {

@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -375,7 +376,7 @@ func (r *rig) submit(items ...Item) {
 	r.t.Helper()
 	r.update(func(tx store.Tx) error {
 		for _, it := range items {
-			it.PoolID = testPool
+			it.PoolID = cmp.Or(it.PoolID, testPool)
 			it.Nodes = max(1, it.Nodes)
 			if err := r.Submit(tx, it); err != nil {
 				return err

@@ -26,6 +26,8 @@ type PoolState struct {
 	// failure that StartError tells of.
 	RetryAt    time.Time
 	StartError string
+	// Quota is what core quotas leave to the pool; nil when none limits it.
+	Quota *QuotaRoom
 	// Short is the VM size when there is no capacity for it: no node can be
 	// started. Otherwise it is empty.
 	Short string
@@ -106,6 +108,8 @@ type PoolPlan struct {
 //   - a node is started only for the minimum or for an item in the queue, and
 //     stopped only when no item waits for it;
 //   - an item gets all its nodes at once, none of them twice;
+//   - no node is started that a core quota has no room for, and an item that
+//     waits for a quota holds no nodes meanwhile;
 //   - items are served by priority, then in the order of arrival. A later item
 //     may go before an earlier one that waits for nodes that others use, but only
 //     if that cannot delay the earlier one, whichever running items end next.
@@ -132,6 +136,7 @@ type round struct {
 	headroom  int            // nodes that may be started right now
 	wanted    int            // nodes to start for items
 	claimed   int            // idle nodes that waiting items count on
+	unbounded int            // what free would be without a quota
 }
 
 func planPool(p *PoolState, now time.Time) PoolPlan {
@@ -197,6 +202,11 @@ func (r *round) takeStock() {
 	r.preparing = len(booting)
 	r.free = max(0, p.Max-busy)
 	r.headroom = max(0, p.Max-len(p.Nodes))
+	r.unbounded = r.free
+	if q := p.Quota; q != nil {
+		r.free = min(r.free, len(r.idle)+len(booting)+q.Nodes)
+		r.headroom = min(r.headroom, q.Nodes)
+	}
 }
 
 // serve goes through the queue once.
@@ -211,7 +221,7 @@ func (r *round) serve() {
 	// Once an item waits for others to end, spare is how many nodes later items
 	// may have without delaying it.
 	var blocker *QueuedItem
-	spare := 0
+	spare, byQuota := 0, false
 	for i := range queue {
 		it := &queue[i]
 		ahead := len(r.plan.Waiting)
@@ -219,10 +229,17 @@ func (r *round) serve() {
 		case it.Nodes > p.Max:
 			// Happens after the pool was made smaller. It must not hold others up.
 			r.wait(it, Reason{Kind: WaitTooBig, Needs: it.Nodes, Max: p.Max})
+		case p.Quota != nil && it.Nodes > p.Quota.Most:
+			r.wait(it, r.quota(it, WaitTooBig)) // the same, of the quota
 		case blocker == nil && it.Nodes <= len(r.idle):
 			r.place(it)
 		case blocker == nil && it.Nodes <= r.free:
 			r.wait(it, r.claim(it))
+		case blocker == nil && (it.Nodes <= r.unbounded || it.Nodes > r.free+r.held()):
+			// It waits for nodes of other pools to leave. It holds none meanwhile, or
+			// two such items could wait for each other for ever.
+			blocker, byQuota = it, true
+			r.wait(it, r.quota(it, WaitQuota))
 		case blocker == nil:
 			blocker = it
 			spare = min(r.free, r.slack(it.Nodes-r.free))
@@ -247,7 +264,7 @@ func (r *round) serve() {
 			spare = 0
 		}
 	}
-	if blocker != nil {
+	if blocker != nil && !byQuota {
 		r.claimed = len(r.idle)
 	}
 }
@@ -259,6 +276,7 @@ func (r *round) place(it *QueuedItem) {
 	}
 	r.idle = r.idle[it.Nodes:]
 	r.free -= it.Nodes
+	r.unbounded -= it.Nodes
 	r.sizes[it.ID] = it.Nodes
 	r.plan.Decisions = append(r.plan.Decisions, Decision{Kind: Place, ItemID: it.ID, NodeIDs: ids})
 }
@@ -278,6 +296,7 @@ func (r *round) claim(it *QueuedItem) Reason {
 	}
 	r.wanted += need - starting
 	r.free -= it.Nodes
+	r.unbounded -= it.Nodes
 	r.sizes[it.ID] = it.Nodes // later items must reckon with it as with those that run
 	reason := r.starting(missing)
 	if r.pool.Short != "" && need == starting {
@@ -298,11 +317,26 @@ func (r *round) starting(missing int) Reason {
 	return Reason{Kind: WaitStarting, Missing: missing}
 }
 
+// quota is why an item waits that a core quota has no room for.
+func (r *round) quota(it *QueuedItem, kind WaitKind) Reason {
+	q := r.pool.Quota
+	return Reason{Kind: kind, Needs: it.Nodes, Max: r.pool.Max, Detail: q.Name, Limit: q.Limit, Cores: it.Nodes * q.Cores}
+}
+
 func (r *round) wait(it *QueuedItem, why Reason) {
 	if why.Needs == 0 {
 		why.Needs = it.Nodes
 	}
 	r.plan.Waiting = append(r.plan.Waiting, Waiting{ItemID: it.ID, Reason: why})
+}
+
+// held is how many nodes the items have that run, or that nodes are set aside for.
+func (r *round) held() int {
+	total := 0
+	for _, n := range r.sizes {
+		total += n
+	}
+	return total
 }
 
 // slack is by how many nodes the running items overshoot need when they end in
@@ -313,10 +347,7 @@ func (r *round) wait(it *QueuedItem, why Reason) {
 // newcomer does so with it. The sums that sets of running items can have are
 // found as a bit set.
 func (r *round) slack(need int) int {
-	total := 0
-	for _, n := range r.sizes {
-		total += n
-	}
+	total := r.held()
 	if total < need {
 		return 0
 	}

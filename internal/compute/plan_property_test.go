@@ -52,6 +52,10 @@ func randomPool(rnd *rand.Rand, id string, now time.Time) PoolState {
 	}
 	rnd.Shuffle(len(p.Nodes), func(i, j int) { p.Nodes[i], p.Nodes[j] = p.Nodes[j], p.Nodes[i] })
 	rnd.Shuffle(len(p.Queue), func(i, j int) { p.Queue[i], p.Queue[j] = p.Queue[j], p.Queue[i] })
+	if rnd.IntN(3) == 0 {
+		most := rnd.IntN(12)
+		p.Quota = &QuotaRoom{Name: "region/family", Cores: 4, Limit: 4 * most, Most: most, Nodes: rnd.IntN(most + 1)}
+	}
 	switch rnd.IntN(6) {
 	case 0:
 		p.Short = "Standard_X"
@@ -178,11 +182,16 @@ func (f *planFacts) checkItems() error {
 		if !strings.HasSuffix(s, ".") || strings.Count(s, ". ") > 0 || strings.Contains(s, "  ") {
 			return fmt.Errorf("%s waits for %q, which is not one sentence", it.ID, s)
 		}
-		if (r.Kind == WaitTooBig) != (it.Nodes > f.pool.Max) {
+		if (r.Kind == WaitTooBig) != f.pool.tooBig(it) {
 			return fmt.Errorf("%s of %d nodes of %d waits for %q", it.ID, it.Nodes, f.pool.Max, s)
 		}
 	}
 	return nil
+}
+
+// tooBig says that a pool can never hold an item.
+func (p *PoolState) tooBig(it QueuedItem) bool {
+	return it.Nodes > p.Max || p.Quota != nil && it.Nodes > p.Quota.Most
 }
 
 // checkBounds: never above the maximum, never below the minimum, no node that
@@ -191,6 +200,9 @@ func (f *planFacts) checkBounds() error {
 	p := f.pool
 	if f.starts > 0 && len(p.Nodes)+f.starts > p.Max {
 		return fmt.Errorf("%d starts with %d nodes and a maximum of %d", f.starts, len(p.Nodes), p.Max)
+	}
+	if p.Quota != nil && f.starts > p.Quota.Nodes {
+		return fmt.Errorf("%d starts, and the quota has room for %d", f.starts, p.Quota.Nodes)
 	}
 	if f.starts > 0 && (p.Short != "" || f.now.Before(p.RetryAt)) {
 		return fmt.Errorf("%d starts while none can be started", f.starts)
@@ -212,7 +224,7 @@ func (f *planFacts) checkBounds() error {
 	}
 	demand := 0
 	for _, it := range f.queue {
-		if it.Nodes <= p.Max {
+		if !p.tooBig(it) {
 			demand += it.Nodes
 		}
 	}
@@ -222,17 +234,42 @@ func (f *planFacts) checkBounds() error {
 	return nil
 }
 
+// free is how many nodes can be had without any item ending.
+func (f *planFacts) free() int {
+	free := max(0, f.pool.Max-f.busy)
+	if q := f.pool.Quota; q != nil {
+		free = min(free, f.live-f.busy-max(0, min(f.live-f.busy, f.live-f.pool.Max))+q.Nodes)
+	}
+	return free
+}
+
+// quotaBlocks says that an item waits for the quota, and holds nothing.
+func (f *planFacts) quotaBlocks() bool {
+	for _, r := range f.waits {
+		if r.Kind == WaitQuota {
+			return true
+		}
+	}
+	return false
+}
+
 // checkGrowth: as many nodes start as waiting items can have now.
 func (f *planFacts) checkGrowth() error {
 	p := f.pool
 	if p.Short != "" || f.now.Before(p.RetryAt) {
 		return nil
 	}
-	free := max(0, p.Max-f.busy)
+	free, room := f.free(), p.Max-len(p.Nodes)
+	if p.Quota != nil {
+		room = min(room, p.Quota.Nodes)
+	}
 	want := 0
 	for _, it := range f.queue {
-		if it.Nodes > p.Max {
+		if p.tooBig(it) {
 			continue
+		}
+		if r := f.waits[it.ID]; r.Kind == WaitQuota {
+			break // it holds nothing
 		}
 		if _, waiting := f.waits[it.ID]; waiting && want+it.Nodes > free {
 			want = free // it waits for others to end, and all that is left is for it
@@ -241,7 +278,7 @@ func (f *planFacts) checkGrowth() error {
 		want += it.Nodes
 	}
 	have := f.plan.Target - f.busy
-	if have < want && f.starts < p.Max-len(p.Nodes) {
+	if have < want && f.starts < room {
 		return fmt.Errorf("%d starts, which makes %d nodes for %d that are wanted; %d nodes of %d are there", f.starts, have, want, len(p.Nodes), p.Max)
 	}
 	return nil
@@ -258,7 +295,7 @@ func (f *planFacts) checkIdleTimes() error {
 			continue
 		}
 		for id, r := range f.waits {
-			if r.Kind != WaitTooBig {
+			if r.Kind != WaitTooBig && !f.quotaBlocks() {
 				return fmt.Errorf("%s goes (%s) although %s waits", n.ID, reason, id)
 			}
 		}
@@ -280,7 +317,7 @@ func (f *planFacts) checkOrder() error {
 	for id, n := range f.running {
 		running[id] = n
 	}
-	free, idle := max(0, p.Max-f.busy), f.idle
+	free, idle := f.free(), f.idle
 	if excess := f.live - p.Max; excess > 0 {
 		idle = max(0, idle-excess) // some of them go
 	}
@@ -288,7 +325,7 @@ func (f *planFacts) checkOrder() error {
 	blocked, starting := 0, false
 	for i := range f.queue {
 		it := &f.queue[i]
-		if it.Nodes > p.Max {
+		if p.tooBig(*it) {
 			continue
 		}
 		_, waiting := f.waits[it.ID]
@@ -305,7 +342,7 @@ func (f *planFacts) checkOrder() error {
 		case gang != nil && !waiting && delays(running, gang.Nodes-free, it.Nodes):
 			return fmt.Errorf("%s of %d nodes may delay %s of %d", it.ID, it.Nodes, gang.ID, gang.Nodes)
 		case gang != nil && waiting:
-			if blocked == 1 && !starting && it.Nodes <= idle && it.Nodes <= free && !delays(running, gang.Nodes-free, it.Nodes) {
+			if blocked == 1 && !starting && !f.quotaBlocks() && it.Nodes <= idle && it.Nodes <= free && !delays(running, gang.Nodes-free, it.Nodes) {
 				return fmt.Errorf("%s of %d nodes waits and could not delay %s of %d: %d idle, running %v", it.ID, it.Nodes, gang.ID, gang.Nodes, idle, running)
 			}
 			blocked++

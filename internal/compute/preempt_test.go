@@ -212,6 +212,59 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+func TestQuota(t *testing.T) {
+	const family = "westeurope/standardDSv2Family"
+	r := newRig(t)
+	r.run()
+	quota := func(cores int) {
+		r.update(func(tx store.Tx) error { return r.SetQuota(tx, family, cores) })
+	}
+	put := func(id string, p Pool) {
+		p.ID, p.VMSize, p.VCPUs, p.Priority, p.Quotas = id, "Standard_DS3_v2", 4, "Dedicated", []string{family}
+		r.update(func(tx store.Tx) error { return r.PutPool(tx, p) })
+	}
+	quota(12) // three nodes
+	put("/pools/a", Pool{Max: 4, IdleTime: time.Minute})
+	put("/pools/b", Pool{Max: 4, IdleTime: time.Minute})
+	r.submit(Item{ID: "/jobs/a", PoolID: "/pools/a", Nodes: 2})
+	r.untilPhase("/jobs/a", PhaseRunning)
+	r.submit(Item{ID: "/jobs/b", PoolID: "/pools/b", Nodes: 2})
+	want := "The job waits for the vCPU quota standardDSv2Family of 12: its 2 nodes need 8 vCPUs, which other nodes leave no room for."
+	r.until("it waits for the quota", func() bool { return r.item("/jobs/b").Waiting == want })
+
+	// what can never be is refused
+	var refused *QuotaError
+	err := r.db.Update(t.Context(), func(tx store.Tx) error {
+		return r.Submit(tx, Item{ID: "/jobs/big", PoolID: "/pools/a", Nodes: 4})
+	})
+	if !errors.As(err, &refused) || refused.Limit != 12 || refused.Cores != 16 {
+		t.Errorf("four nodes of a quota of three: %v", err)
+	}
+	quota(3)
+	err = r.db.Update(t.Context(), func(tx store.Tx) error {
+		return r.PutPool(tx, Pool{ID: "/pools/c", VMSize: "Standard_DS3_v2", VCPUs: 4, Max: 1, Quotas: []string{family}})
+	})
+	if !errors.As(err, &refused) || refused.Nodes != 1 || refused.Cores != 4 {
+		t.Errorf("a cluster that can have no node: %v", err)
+	}
+	r.until("it is too big for the quota", func() bool {
+		return r.item("/jobs/b").Waiting == "The job's 2 nodes need 8 vCPUs, and the vCPU quota standardDSv2Family is now 3; it waits until the quota is raised."
+	})
+
+	// the nodes of the other pool go when they are idle, and make room
+	quota(12)
+	r.runner.endTask("/jobs/a", 0, TaskResult{})
+	r.runner.endTask("/jobs/a", 1, TaskResult{})
+	r.untilPhase("/jobs/a", PhaseDone)
+	r.until("it still waits", func() bool { return r.item("/jobs/b").Waiting == want })
+	r.clock.Step(time.Minute)
+	r.untilPhase("/jobs/b", PhaseRunning)
+
+	quota(-1)
+	r.submit(Item{ID: "/jobs/c", PoolID: "/pools/a", Nodes: 4})
+	r.untilPhase("/jobs/c", PhaseRunning)
+}
+
 func TestShortage(t *testing.T) {
 	r := newRig(t)
 	r.run()

@@ -22,6 +22,8 @@ const (
 	WaitBehind
 	// WaitShortage: there is no capacity for the pool's VM size.
 	WaitShortage
+	// WaitQuota: a core quota leaves no room for the nodes.
+	WaitQuota
 	// WaitTooBig: the pool's maximum is now less than the item needs.
 	WaitTooBig
 )
@@ -41,9 +43,12 @@ type Reason struct {
 	Behind      string
 	BehindNeeds int
 	// Detail is the error of the last failed start, Until when the next is; or
-	// Detail is the VM size that is short.
+	// Detail is the VM size that is short, or the quota of Limit cores, of which
+	// the item needs Cores.
 	Detail string
 	Until  time.Time
+	Limit  int
+	Cores  int
 }
 
 // String is one clear sentence for the person whose job it is.
@@ -78,7 +83,14 @@ func (r Reason) String() string {
 	case WaitBehind:
 		return fmt.Sprintf("The free nodes are kept for an earlier job that needs %s at once (%s), which this one would delay.",
 			count(r.BehindNeeds, "node"), lastSegment(r.Behind))
+	case WaitQuota:
+		return fmt.Sprintf("The job waits for the vCPU quota %s of %d: its %s need %d vCPUs, which other nodes leave no room for.",
+			lastSegment(r.Detail), r.Limit, count(r.Needs, "node"), r.Cores)
 	case WaitTooBig:
+		if r.Limit > 0 || r.Detail != "" {
+			return fmt.Sprintf("The job's %s need %d vCPUs, and the vCPU quota %s is now %d; it waits until the quota is raised.",
+				count(r.Needs, "node"), r.Cores, lastSegment(r.Detail), r.Limit)
+		}
 		return fmt.Sprintf("The job needs %s, but the compute was resized to at most %d; it waits until the compute is made larger.",
 			count(r.Needs, "node"), r.Max)
 	}

@@ -76,7 +76,9 @@ const (
 	bucketCounters = "compute/counters"
 	// bucketShortages has the VM sizes that are short, by their lower-case names.
 	bucketShortages = "compute/shortages"
-	counterItems    = "items"
+	// bucketQuotas has the cores of quotas, by their names.
+	bucketQuotas = "compute/quotas"
+	counterItems = "items"
 )
 
 func poolRecords() store.Collection[poolRecord] {
@@ -120,6 +122,8 @@ const (
 	changeItem changeKind = "item"
 	// changeShortage has a VM size for its ID.
 	changeShortage changeKind = "shortage"
+	// changeQuota has the name of a quota.
+	changeQuota changeKind = "quota"
 )
 
 func markChanged(tx store.Tx, kind changeKind, id string) error {

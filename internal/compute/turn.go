@@ -2,6 +2,7 @@ package compute
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -99,6 +100,9 @@ func (t *turn) moveNode(n *Node, e NodeEvent) error {
 	n.State, n.Since = next, t.now
 	t.wrote = true
 	t.world.dirty[n.PoolID] = true
+	if next == nodeGone || next == NodePreempted {
+		t.world.quotaChanged() // others may have what it had
+	}
 	if next == nodeGone {
 		t.world.dropNode(n)
 		return t.m.nodes.Delete(t.tx, n.ID)
@@ -219,8 +223,7 @@ func retryPool(id string) string { return "pool/" + id }
 func (t *turn) planDirty() error {
 	w := t.world
 	t.waiting = map[string]*waitingList{}
-	var s State
-	for id := range w.dirty {
+	for _, id := range slices.Sorted(maps.Keys(w.dirty)) {
 		p := w.pools[id]
 		if p == nil {
 			continue
@@ -239,11 +242,12 @@ func (t *turn) planDirty() error {
 			t.info("pool deleted", logPool, id)
 			continue
 		}
-		s.Pools = append(s.Pools, w.poolState(p, t.retries[retryPool(id)].at))
-	}
-	for _, plan := range Plan(s, t.now) {
-		if err := t.carryOut(plan); err != nil {
-			return fmt.Errorf("plan %s: %w", plan.PoolID, err)
+		// One after another: what one takes of a quota the next cannot have.
+		s := State{Pools: []PoolState{w.poolState(p, t.retries[retryPool(id)].at)}}
+		for _, plan := range Plan(s, t.now) {
+			if err := t.carryOut(plan); err != nil {
+				return fmt.Errorf("plan %s: %w", plan.PoolID, err)
+			}
 		}
 	}
 	clear(w.dirty)

@@ -24,6 +24,8 @@ type world struct {
 	held   map[string]int          // items that are not done, by pool
 	// short are the VM sizes that no node can be started of.
 	short map[string]bool
+	// quotas are the cores of the core quotas that are limited, by name.
+	quotas map[string]int
 	// dirty are the pools to plan.
 	dirty map[string]bool
 }
@@ -66,6 +68,10 @@ func (m *Manager) readWorld(tx store.Tx) (*world, error) {
 			return nil, fmt.Errorf("read shortages: %w", err)
 		}
 		w.short[e.Key] = true
+	}
+	var err error
+	if w.quotas, err = m.Quotas(tx); err != nil {
+		return nil, err
 	}
 	for id, q := range w.queues {
 		slices.SortFunc(q, CompareQueued)
@@ -126,6 +132,14 @@ func (m *Manager) readChange(tx store.Tx, w *world, kind changeKind, id string) 
 				w.dirty[p.ID] = true
 			}
 		}
+	case changeQuota:
+		w.quotaChanged() // those that the old limit held back
+		quotas, err := m.Quotas(tx)
+		if err != nil {
+			return err
+		}
+		w.quotas = quotas
+		w.quotaChanged()
 	case changeItem:
 		it, err := m.items.Get(tx, id)
 		if errors.Is(err, store.ErrNotFound) {
@@ -224,6 +238,7 @@ func (w *world) poolState(p *poolRecord, retryAt time.Time) PoolState {
 	if p.Deleting {
 		s.Min = 0
 	}
+	s.Quota = w.quotaRoom(p)
 	s.Nodes = make([]NodeView, 0, len(w.inPool[p.ID]))
 	for _, n := range w.inPool[p.ID] {
 		s.Nodes = append(s.Nodes, NodeView{ID: n.ID, State: n.State, ItemID: n.ItemID, IdleSince: n.Since, Drain: n.Drain})

@@ -248,9 +248,15 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 func submitError(err error, spec *jobSpec) error {
 	var many *compute.TooManyNodesError
 	var bad *compute.InvalidError
+	var quota *compute.QuotaError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &quota): // code and text are Azure's
+		e := arm.BadRequest("JobNodeCountExceedsCoreQuota", "The specified subscription has a %s vCPU quota of %d and is less than the requested job node count of %d which maps to %d vCPUs.",
+			quota.Quota, quota.Limit, quota.Nodes, quota.Cores)
+		e.Target = "properties.resources.instanceCount"
+		return e
 	case errors.As(err, &many):
 		return userError("properties.resources.instanceCount",
 			"The job asks for %d nodes, but the compute '%s' has at most %d. Ask for fewer, or make the compute larger.", many.Nodes, lastSegment(spec.Compute), many.Max)

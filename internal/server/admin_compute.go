@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -43,6 +45,37 @@ type Preemption struct {
 // Shortages are the VM sizes without capacity.
 type Shortages struct {
 	Sizes []string `json:"sizes"`
+}
+
+// Quotas are the core quotas of a region that are limited.
+type Quotas struct {
+	Location string `json:"location"`
+	// Cores are by the name of a family of VM sizes or of a total, as in Azure's
+	// usages.
+	Cores map[string]int `json:"cores"`
+}
+
+// Quota sets one of them.
+type Quota struct {
+	Location string `json:"location"`
+	Name     string `json:"name"`
+	// Cores is the limit; a negative one lifts it.
+	Cores int `json:"cores"`
+}
+
+// quotaName finds a quota by its name, in any casing.
+func (s *Server) quotaName(name string) (string, error) {
+	names := []string{machinelearning.QuotaDedicated, machinelearning.QuotaLowPriority}
+	for _, size := range s.catalog.VMSizes() {
+		names = append(names, size.Family)
+	}
+	for _, n := range names {
+		if n != "" && strings.EqualFold(n, name) {
+			return n, nil
+		}
+	}
+	return "", arm.BadRequest("InvalidVMFamilyName", "There is no quota '%s': it is the name of a family of VM sizes, such as standardDSv3Family, or %s or %s.",
+		name, machinelearning.QuotaDedicated, machinelearning.QuotaLowPriority)
 }
 
 // computeRoutes are what a user can do to clusters that Azure does to them.
@@ -105,6 +138,39 @@ func (s *Server) computeRoutes(handle func(pattern string, f func(*http.Request)
 			return shortages(r)
 		}
 	}
+	quotas := func(r *http.Request, location string) (any, error) {
+		out := Quotas{Location: arm.NormalizeLocation(location), Cores: map[string]int{}}
+		err := s.store.View(r.Context(), func(tx store.Tx) error {
+			all, err := s.manager.Quotas(tx)
+			for name, cores := range all {
+				if name, ok := strings.CutPrefix(name, machinelearning.QuotaName(location, "")); ok {
+					out.Cores[name] = cores
+				}
+			}
+			return err
+		})
+		return out, err
+	}
+	handle("GET /v1/compute/quotas", func(r *http.Request) (any, error) { return quotas(r, r.URL.Query().Get("location")) })
+	handle("PUT /v1/compute/quotas", func(r *http.Request) (any, error) {
+		var in Quota
+		if err := readBody(r, &in); err != nil {
+			return nil, err
+		}
+		name, err := s.quotaName(in.Name)
+		if err != nil {
+			return nil, err
+		}
+		if in.Location == "" {
+			return nil, arm.BadRequest("BadRequest", "The quota has no location.")
+		}
+		if err := update(r, func(tx store.Tx) error {
+			return s.manager.SetQuota(tx, machinelearning.QuotaName(in.Location, name), in.Cores)
+		}); err != nil {
+			return nil, err
+		}
+		return quotas(r, in.Location)
+	})
 	handle("GET /v1/compute/shortages", shortages)
 	handle("PUT /v1/compute/shortages/{size}", set(true))
 	handle("DELETE /v1/compute/shortages/{size}", set(false))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
 	"github.com/azimuth-ml/azimuth/internal/rp/network"
@@ -21,11 +22,21 @@ func (p pools) PutPool(tx store.Tx, in machinelearning.Pool) error {
 	if err != nil {
 		return err
 	}
-	return p.s.manager.PutPool(tx, compute.Pool{
+	err = p.s.manager.PutPool(tx, compute.Pool{
 		ID: in.ID, VMSize: in.VMSize, VCPUs: in.VCPUs, MemoryGiB: in.MemoryGiB, GPUs: in.GPUs, Priority: in.Priority,
 		Min: in.Min, Max: in.Max, IdleTime: in.IdleTime, SubnetID: in.SubnetID, SubnetPrefix: prefix, Tags: in.Tags,
+		Quotas: in.Quotas,
 	})
+	var over *compute.QuotaError
+	if errors.As(err, &over) { // the text is Azure's
+		return arm.BadRequest("BadRequest", "The specified subscription has a total vCPU quota of %d and cannot accomodate for at least %d requested managed compute node which maps to %d vCPUs.",
+			over.Limit, over.Nodes, over.Cores)
+	}
+	return err
 }
+
+// Quotas implements machinelearning.Pools.
+func (p pools) Quotas(tx store.Tx) (map[string]int, error) { return p.s.manager.Quotas(tx) }
 
 // subnetPrefix is the IPv4 range that a cluster's nodes take addresses from. It
 // stays as it is while the cluster is there: Azure refuses to change it.

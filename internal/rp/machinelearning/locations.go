@@ -37,19 +37,41 @@ func (p *provider) vmSizes(_ context.Context, req *arm.Request) (*arm.Response, 
 	return arm.OK(map[string]any{"value": list}), nil
 }
 
-// unlimited is the limit of every usage: no quota is enforced here.
+// unlimited is the limit of a usage that no quota was set for.
 const unlimited = -1
+
+// The quotas that are not those of a family of sizes.
+const (
+	QuotaDedicated   = "TotalDedicatedCores"
+	QuotaLowPriority = "TotalLowPriorityCores"
+)
+
+// QuotaName is how the engine calls a quota, of a family or a total, in a region.
+func QuotaName(location, name string) string { return arm.NormalizeLocation(location) + "/" + name }
+
+// quotas are those that nodes count against: dedicated ones against their
+// family's and the region's, low-priority ones against one of the region.
+func quotas(location, family, priority string) []string {
+	if priority == "LowPriority" {
+		return []string{QuotaName(location, QuotaLowPriority)}
+	}
+	return []string{QuotaName(location, family), QuotaName(location, QuotaDedicated)}
+}
 
 // usages counts the cores that the computes of a region hold. Nodes that are
 // not there count as well, up to a cluster's maximum, as they do in Azure.
 func (p *provider) usages(ctx context.Context, req *arm.Request) (*arm.Response, error) {
 	location := arm.NormalizeLocation(req.Args[0])
 	clusters, dedicated, low := 0, 0, 0
+	var limits map[string]int
 	families := map[string]int{}
 	for _, s := range p.Catalog.VMSizes() {
 		families[s.Family] = 0
 	}
-	err := p.kernel.Store().View(ctx, func(tx store.Tx) error {
+	err := p.kernel.Store().View(ctx, func(tx store.Tx) (err error) {
+		if limits, err = p.Pools.Quotas(tx); err != nil {
+			return err
+		}
 		for r, err := range p.kernel.Resources().Find(tx, ComputeType, "location|"+location) {
 			if err != nil {
 				return err
@@ -78,14 +100,18 @@ func (p *provider) usages(ctx context.Context, req *arm.Request) (*arm.Response,
 	page := &arm.Page{}
 	base := "/subscriptions/" + p.kernel.Subscription() + "/providers/" + namespace + "/locations/" + location
 	add := func(typ, name, title string, n int) {
+		limit, ok := limits[QuotaName(location, name)]
+		if !ok {
+			limit = unlimited
+		}
 		page.Value = append(page.Value, arm.Doc{
-			"id": base + "/" + typ + "/" + name, "type": namespace + "/" + typ, "unit": "Count", "currentValue": n, "limit": unlimited,
+			"id": base + "/" + typ + "/" + name, "type": namespace + "/" + typ, "unit": "Count", "currentValue": n, "limit": limit,
 			"name": map[string]any{"value": name, "localizedValue": title},
 		})
 	}
 	add("totalCores/usages", "Clusters", "Clusters", clusters)
-	add("dedicatedCores/usages", "TotalDedicatedCores", "Total Cluster Dedicated Regional vCPUs", dedicated)
-	add("lowPriorityCores/usages", "TotalLowPriorityCores", "Total Cluster LowPriority Regional vCPUs", low)
+	add("dedicatedCores/usages", QuotaDedicated, "Total Cluster Dedicated Regional vCPUs", dedicated)
+	add("lowPriorityCores/usages", QuotaLowPriority, "Total Cluster LowPriority Regional vCPUs", low)
 	for _, f := range slices.Sorted(maps.Keys(families)) {
 		add("vmFamily/usages", f, f+" Cluster Dedicated vCPUs", families[f])
 	}

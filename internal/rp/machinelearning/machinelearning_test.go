@@ -26,6 +26,7 @@ type engine struct {
 	pools            map[string]machinelearning.Pool
 	nodes            []machinelearning.Node
 	status           machinelearning.PoolStatus
+	quotas           map[string]int
 	created, deleted []string
 	instances        map[string]machinelearning.Instance
 	asked            []string
@@ -78,6 +79,7 @@ func (e *engine) PoolStatus(_ store.Tx, id string) (machinelearning.PoolStatus, 
 	return e.status, nil
 }
 func (e *engine) PoolNodes(store.Tx, string) ([]machinelearning.Node, error) { return e.nodes, nil }
+func (e *engine) Quotas(store.Tx) (map[string]int, error)                    { return e.quotas, nil }
 func (e *engine) WorkspaceCreated(_ context.Context, p *arm.Put) error {
 	e.created = append(e.created, p.Resource.Body.String("properties.workspaceId"))
 	return nil
@@ -408,7 +410,8 @@ func TestInstance(t *testing.T) {
 }
 
 func TestLocations(t *testing.T) {
-	e, _ := newEnv(t, false)
+	e, eng := newEnv(t, false)
+	eng.quotas = map[string]int{"eastus/standardDSv3Family": 24, "westus/TotalDedicatedCores": 1}
 	e.Want(201, "PUT", ws+"/computes/cpu-cluster", cluster(`"vmSize":"Standard_D4s_v3",`+scale))
 	r := e.Want(200, "GET", rptest.Sub+"/providers/Microsoft.MachineLearningServices/locations/eastus/vmSizes", nil)
 	if !strings.Contains(r.Raw, `"Standard_D4s_v3"`) || strings.Contains(r.Raw, `"Standard_NC6s_v3"`) {
@@ -416,12 +419,22 @@ func TestLocations(t *testing.T) {
 	}
 	e.Want(400, "GET", rptest.Sub+"/providers/Microsoft.MachineLearningServices/locations/moon/vmSizes", nil)
 	r = e.Want(200, "GET", rptest.Sub+"/providers/Microsoft.MachineLearningServices/locations/eastus/usages", nil)
-	got := map[string]float64{}
+	got, limits := map[string]float64{}, map[string]float64{}
 	for _, v := range r.Body.List("value") {
 		d := arm.Doc(v.(map[string]any))
+		limits[d.String("name.value")] = d.Get("limit").(float64)
 		got[d.String("name.value")] = d.Get("currentValue").(float64)
 	}
 	if got["Clusters"] != 1 || got["TotalDedicatedCores"] != 16 || got["standardDSv3Family"] != 16 || got["standardDSv2Family"] != 0 {
 		t.Errorf("usages: %v", got)
+	}
+	if limits["standardDSv3Family"] != 24 || limits["TotalDedicatedCores"] != -1 {
+		t.Errorf("limits: %v", limits)
+	}
+	e.Want(201, "PUT", ws+"/computes/low-pri", cluster(`"vmSize":"Standard_D4s_v3","vmPriority":"LowPriority",`+scale))
+	for name, want := range map[string]string{"cpu-cluster": "eastus/standardDSv3Family eastus/TotalDedicatedCores", "low-pri": "eastus/TotalLowPriorityCores"} {
+		if got := strings.Join(eng.pools[strings.ToLower(ws+"/computes/"+name)].Quotas, " "); got != want {
+			t.Errorf("quotas of %s: %s", name, got)
+		}
 	}
 }

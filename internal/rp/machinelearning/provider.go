@@ -41,6 +41,8 @@ type Pool struct {
 	// SubnetID is the subnet of the nodes, or "".
 	SubnetID string
 	Tags     map[string]string
+	// Quotas are the core quotas that the nodes count against, by QuotaName.
+	Quotas []string
 }
 
 // PoolStatus is how a pool is.
@@ -80,6 +82,8 @@ type Pools interface {
 	PoolStatus(tx store.Tx, id string) (PoolStatus, error)
 	// PoolNodes returns the nodes of a pool, in the order of their IDs.
 	PoolNodes(tx store.Tx, id string) ([]Node, error)
+	// Quotas returns the cores of the quotas that are limited, by QuotaName.
+	Quotas(tx store.Tx) (map[string]int, error)
 }
 
 // Instance is what a compute instance asks of the engine that runs it.
