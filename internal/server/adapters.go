@@ -300,11 +300,13 @@ func (v vaults) Vault(ctx context.Context, name string) (*vault.Vault, error) {
 			RBAC:          r.Body.Bool("properties.enableRbacAuthorization", false),
 			PublicNetwork: !strings.EqualFold(r.Body.String("properties.publicNetworkAccess"), "Disabled"),
 			RetentionDays: r.Body.Int("properties.softDeleteRetentionInDays", 0), PurgeProtection: r.Body.Bool("properties.enablePurgeProtection", false),
+			Premium: strings.EqualFold(r.Body.String("properties.sku.name"), "premium"),
 		}
 		var policies []struct {
 			ObjectID    string `json:"objectId"`
 			Permissions struct {
 				Secrets      []string `json:"secrets"`
+				Keys         []string `json:"keys"`
 				Certificates []string `json:"certificates"`
 			} `json:"permissions"`
 		}
@@ -313,7 +315,8 @@ func (v vaults) Vault(ctx context.Context, name string) (*vault.Vault, error) {
 		}
 		for _, p := range policies {
 			out.Policies = append(out.Policies, vault.Policy{
-				ObjectID: p.ObjectID, Secrets: lower(p.Permissions.Secrets), Certificates: lower(p.Permissions.Certificates),
+				ObjectID: p.ObjectID, Secrets: lower(p.Permissions.Secrets), Keys: lower(p.Permissions.Keys),
+				Certificates: lower(p.Permissions.Certificates),
 			})
 		}
 		return nil

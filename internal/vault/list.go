@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -18,33 +17,33 @@ var base64url = base64.RawURLEncoding
 // https://learn.microsoft.com/rest/api/keyvault/secrets/get-secrets
 const maxPage = 25
 
-// list is a page on the wire.
-type list struct {
-	Value []*secretBundle `json:"value"`
-	Next  *string         `json:"nextLink"`
+// pageBody is a page on the wire.
+type pageBody struct {
+	Value []any   `json:"value"`
+	Next  *string `json:"nextLink"`
 }
 
 // page reads entries below a prefix until the page is full. show returns nil for
 // what is not to be shown.
-func (c *call) page(bucket, prefix string, show func(tx store.Tx, key string, value []byte) (*secretBundle, error)) (any, error) {
+func (c *call) page(bucket, prefix string, show func(tx store.Tx, key string, value []byte) (any, error)) (any, error) {
 	q := c.r.URL.Query()
 	size := maxPage
 	if s := q.Get("maxresults"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > maxPage {
-			return nil, failure(http.StatusBadRequest, "BadParameter", fmt.Sprintf("maxresults must be between 1 and %d", maxPage))
+			return nil, badParameter("maxresults must be between 1 and %d", maxPage)
 		}
 		size = n
 	}
 	rest, err := base64url.DecodeString(q.Get("$skiptoken"))
 	if err != nil {
-		return nil, failure(http.StatusBadRequest, "BadParameter", "The $skiptoken is not one of this service.")
+		return nil, badParameter("The $skiptoken is not one of this service.")
 	}
 	after := ""
 	if len(rest) > 0 {
 		after = prefix + string(rest)
 	}
-	out := list{Value: []*secretBundle{}}
+	out := pageBody{Value: []any{}}
 	return &out, c.cfg.Store.View(c.ctx, func(tx store.Tx) error {
 		last := ""
 		for e, err := range tx.Scan(bucket, store.Range{Prefix: prefix, After: after}) {
@@ -71,16 +70,16 @@ func (c *call) page(bucket, prefix string, show func(tx store.Tx, key string, va
 	})
 }
 
-func (c *call) listSecrets() (any, error) {
+func (c *call) list() (any, error) {
 	return c.listObjects(objectsBucket)
 }
 
-func (c *call) listDeletedSecrets() (any, error) {
+func (c *call) listDeleted() (any, error) {
 	return c.listObjects(deletedBucket)
 }
 
 func (c *call) listObjects(bucket string) (any, error) {
-	return c.page(bucket, c.v.UID+"/"+string(c.slot.kind)+"/", func(tx store.Tx, key string, value []byte) (*secretBundle, error) {
+	return c.page(bucket, c.v.UID+"/"+string(c.slot.kind)+"/", func(tx store.Tx, key string, value []byte) (any, error) {
 		var o object
 		if err := json.Unmarshal(value, &o); err != nil {
 			return nil, err
@@ -92,12 +91,12 @@ func (c *call) listObjects(bucket string) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", c.slot.kind, err)
 		}
-		return c.bundle(&o, v, false), nil
+		return c.form().listed(c, &o, v, false), nil
 	})
 }
 
-// listSecretVersions lists in the order of the versions' IDs, as Azure does.
-func (c *call) listSecretVersions() (any, error) {
+// listVersions lists in the order of the versions' IDs, as Azure does.
+func (c *call) listVersions() (any, error) {
 	var o *object
 	if err := c.cfg.Store.View(c.ctx, func(tx store.Tx) (err error) {
 		o, err = c.slot.live(tx)
@@ -105,11 +104,11 @@ func (c *call) listSecretVersions() (any, error) {
 	}); err != nil {
 		return nil, err
 	}
-	return c.page(versionsBucket, c.slot.key()+"/", func(_ store.Tx, _ string, value []byte) (*secretBundle, error) {
+	return c.page(versionsBucket, c.slot.key()+"/", func(_ store.Tx, _ string, value []byte) (any, error) {
 		var v version
 		if err := json.Unmarshal(value, &v); err != nil {
 			return nil, err
 		}
-		return c.bundle(o, &v, true), nil
+		return c.form().listed(c, o, &v, true), nil
 	})
 }

@@ -40,7 +40,8 @@ type version struct {
 	// NotBefore and Expires are Unix seconds, or nil. Azure hands values out
 	// before and after all the same.
 	NotBefore, Expires *int64            `json:",omitempty"`
-	ContentType        string            `json:",omitempty"`
+	ContentType        string            `json:",omitempty"` // of secrets
+	Key                *keyInfo          `json:",omitempty"`
 	Tags               map[string]string `json:",omitempty"`
 	// Value is sealed.
 	Value []byte

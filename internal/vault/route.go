@@ -15,6 +15,7 @@ type kind string
 
 const (
 	secrets      kind = "secrets"
+	keys         kind = "keys"
 	certificates kind = "certificates"
 )
 
@@ -52,34 +53,58 @@ type call struct {
 	version string
 }
 
-// operations are all there are; anything else answers 501.
+// operations are all there are; anything else answers 501. Permissions and
+// actions: https://learn.microsoft.com/azure/role-based-access-control/permissions/security#microsoftkeyvault
 func operations() []operation {
-	secret := func(method, path, permission, action string, serve func(*call) (any, error)) operation {
-		return operation{method, path, secrets, permission, []string{"Microsoft.KeyVault/vaults/secrets/" + action}, serve}
+	op := func(k kind, method, path, permission, action string, serve func(*call) (any, error)) operation {
+		return operation{method, path, k, permission, []string{"Microsoft.KeyVault/vaults/" + string(k) + "/" + action}, serve}
+	}
+	// common is what objects of a kind have, whose metadata take an action to read.
+	common := func(k kind, read string) []operation {
+		one, deleted := string(k), "deleted"+string(k)
+		return []operation{
+			op(k, "GET", one, "list", read, (*call).list),
+			op(k, "POST", one+"/restore", "restore", "restore/action", (*call).restore),
+			op(k, "GET", one+"/{name}/versions", "list", read, (*call).listVersions),
+			op(k, "POST", one+"/{name}/backup", "backup", "backup/action", (*call).backup),
+			op(k, "DELETE", one+"/{name}", "delete", "delete", (*call).deleteObject),
+			op(k, "GET", deleted, "list", read, (*call).listDeleted),
+			op(k, "GET", deleted+"/{name}", "get", read, (*call).getDeleted),
+			op(k, "DELETE", deleted+"/{name}", "purge", "purge/action", (*call).purge),
+			op(k, "POST", deleted+"/{name}/recover", "recover", "recover/action", (*call).recoverObject),
+		}
+	}
+	// use is a usage of a key, of the current version or another.
+	use := func(name, action string, u func() usage) []operation {
+		serve := func(c *call) (any, error) { return c.use(u()) }
+		return []operation{
+			op(keys, "POST", "keys/{name}/"+name, name, action+"/action", serve),
+			op(keys, "POST", "keys/{name}/{version}/"+name, name, action+"/action", serve),
+		}
 	}
 	const contacts = "Microsoft.KeyVault/vaults/certificatecontacts/"
-	return []operation{
-		secret("GET", "secrets", "list", "readMetadata/action", (*call).listSecrets),
-		secret("POST", "secrets/restore", "restore", "restore/action", (*call).restoreSecret),
-		secret("PUT", "secrets/{name}", "set", "setSecret/action", (*call).setSecret),
-		secret("GET", "secrets/{name}/versions", "list", "readMetadata/action", (*call).listSecretVersions),
-		secret("POST", "secrets/{name}/backup", "backup", "backup/action", (*call).backupSecret),
-		secret("GET", "secrets/{name}", "get", "getSecret/action", (*call).getSecret),
-		secret("GET", "secrets/{name}/{version}", "get", "getSecret/action", (*call).getSecret),
-		secret("PATCH", "secrets/{name}", "set", "update/action", (*call).updateSecret),
-		secret("PATCH", "secrets/{name}/{version}", "set", "update/action", (*call).updateSecret),
-		secret("DELETE", "secrets/{name}", "delete", "delete", (*call).deleteSecret),
-		secret("GET", "deletedsecrets", "list", "readMetadata/action", (*call).listDeletedSecrets),
-		secret("GET", "deletedsecrets/{name}", "get", "readMetadata/action", (*call).getDeletedSecret),
-		secret("DELETE", "deletedsecrets/{name}", "purge", "purge/action", (*call).purgeSecret),
-		secret("POST", "deletedsecrets/{name}/recover", "recover", "recover/action", (*call).recoverSecret),
+	return slices.Concat(common(secrets, "readMetadata/action"), common(keys, "read"), []operation{
+		op(secrets, "PUT", "secrets/{name}", "set", "setSecret/action", (*call).setSecret),
+		op(secrets, "GET", "secrets/{name}", "get", "getSecret/action", (*call).getSecret),
+		op(secrets, "GET", "secrets/{name}/{version}", "get", "getSecret/action", (*call).getSecret),
+		op(secrets, "PATCH", "secrets/{name}", "set", "update/action", (*call).updateSecret),
+		op(secrets, "PATCH", "secrets/{name}/{version}", "set", "update/action", (*call).updateSecret),
 
-		// Azure documents only the write action; a role that reads everything in the
-		// vault may read contacts as well.
-		{"GET", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write", contacts + "read"}, (*call).getContacts},
-		{"PUT", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write"}, (*call).setContacts},
-		{"DELETE", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write"}, (*call).deleteContacts},
-	}
+		op(keys, "POST", "keys/{name}/create", "create", "create/action", (*call).createKey),
+		op(keys, "PUT", "keys/{name}", "import", "import/action", (*call).importKey),
+		op(keys, "POST", "keys/{name}/rotate", "rotate", "rotate/action", (*call).rotateKey),
+		op(keys, "GET", "keys/{name}", "get", "read", (*call).getKey),
+		op(keys, "GET", "keys/{name}/{version}", "get", "read", (*call).getKey),
+		op(keys, "PATCH", "keys/{name}", "update", "update/action", (*call).updateKey),
+		op(keys, "PATCH", "keys/{name}/{version}", "update", "update/action", (*call).updateKey),
+	}, use("encrypt", "encrypt", encrypt), use("decrypt", "decrypt", decrypt), use("wrapkey", "wrap", wrapKey),
+		use("unwrapkey", "unwrap", unwrapKey), use("sign", "sign", sign), use("verify", "verify", verify), []operation{
+			// Azure documents only the write action; a role that reads everything in the
+			// vault may read contacts as well.
+			{"GET", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write", contacts + "read"}, (*call).getContacts},
+			{"PUT", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write"}, (*call).setContacts},
+			{"DELETE", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write"}, (*call).deleteContacts},
+		})
 }
 
 // match reports whether the operation's path is the given one, and what stands

@@ -1,6 +1,6 @@
 // Package vault is the data plane of key vaults, at {vault}.vault.azure.net. It
 // answers the challenge that clients learn their authority from, and serves
-// secrets and certificate contacts; keys and certificates answer 501.
+// secrets, keys and certificate contacts; certificates answer 501.
 package vault
 
 import (
@@ -40,20 +40,19 @@ type Vault struct {
 	RetentionDays int
 	// PurgeProtection keeps it for all of that time.
 	PurgeProtection bool
+	// Premium vaults have keys of type RSA-HSM and EC-HSM.
+	Premium bool
 }
 
 // Policy is an access policy.
 type Policy struct {
 	ObjectID string
-	// Secrets and Certificates are the permissions on these, lower case.
-	Secrets, Certificates []string
+	// Secrets, Keys and Certificates are the permissions on these, lower case.
+	Secrets, Keys, Certificates []string
 }
 
 func (p *Policy) allows(k kind, permission string) bool {
-	held := p.Secrets
-	if k == certificates {
-		held = p.Certificates
-	}
+	held := map[kind][]string{secrets: p.Secrets, keys: p.Keys, certificates: p.Certificates}[k]
 	return slices.Contains(held, permission) || slices.Contains(held, "all")
 }
 
@@ -98,11 +97,12 @@ type Config struct {
 type Service struct {
 	cfg        Config
 	operations []operation
+	forms      map[kind]form
 	names      *regexp.Regexp
 }
 
 // New returns a Service.
-func New(cfg Config) *Service { return &Service{cfg, operations(), objectName()} }
+func New(cfg Config) *Service { return &Service{cfg, operations(), forms(), objectName()} }
 
 const (
 	suffix  = ".vault.azure.net"

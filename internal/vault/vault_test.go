@@ -68,9 +68,9 @@ func start(t *testing.T) *plant {
 		Store: st, Access: access{}, TenantID: "tenant", Log: slog.New(slog.DiscardHandler), Sealer: sealer, Clock: c,
 		Vaults: vaults{
 			"kv":     {Name: "kv", ID: "/subscriptions/s/kv", UID: "1", RBAC: true, PublicNetwork: true, RetentionDays: 7},
-			"old":    {Name: "old", UID: "2", PublicNetwork: true, RetentionDays: 90, Policies: []vault.Policy{{ObjectID: "reader", Certificates: []string{"managecontacts"}, Secrets: []string{"all"}}}},
+			"old":    {Name: "old", UID: "2", PublicNetwork: true, RetentionDays: 90, Policies: []vault.Policy{{ObjectID: "reader", Certificates: []string{"managecontacts"}, Secrets: []string{"all"}, Keys: []string{"get", "sign"}}}},
 			"closed": {Name: "closed", UID: "3", RBAC: true},
-			"kept":   {Name: "kept", ID: "/subscriptions/s/kept", UID: "4", RBAC: true, PublicNetwork: true, RetentionDays: 90, PurgeProtection: true},
+			"kept":   {Name: "kept", ID: "/subscriptions/s/kept", UID: "4", RBAC: true, PublicNetwork: true, RetentionDays: 90, PurgeProtection: true, Premium: true},
 		},
 	})
 	srv := httptest.NewServer(s)
@@ -127,7 +127,7 @@ func TestContacts(t *testing.T) {
 		{"old", "reader", "GET", path, "", 404, "ContactsNotFound"},
 		{"old", "officer", "GET", path, "", 403, "Forbidden"},
 		{"closed", "officer", "GET", path, "", 403, "Forbidden"},
-		{"kv", "officer", "GET", "/keys/mine?api-version=7.4", "", 501, "NotImplementedByAzimuth"},
+		{"kv", "officer", "GET", "/certificates/mine?api-version=7.4", "", 501, "NotImplementedByAzimuth"},
 		{"kv", "officer", "DELETE", path, "", 200, ""},
 		{"kv", "officer", "DELETE", path, "", 404, "ContactsNotFound"},
 		{"kv", "officer", "POST", path, "", 405, "MethodNotAllowed"},
@@ -145,7 +145,7 @@ func TestContacts(t *testing.T) {
 			t.Errorf("challenge %q with %d", challenge, resp.StatusCode)
 		}
 		if strings.Contains(body, "mine") {
-			t.Errorf("the answer names a key: %s", body)
+			t.Errorf("the answer names a certificate: %s", body)
 		}
 	}
 	p.do(t, "kv", "officer", "PUT", path, contacts)
