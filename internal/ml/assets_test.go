@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -193,6 +194,18 @@ func TestAssets(t *testing.T) {
 	put("/environments/CliV2AnonymousEnvironment/versions/abc", map[string]any{"image": "i", "isAnonymous": true})
 	if got := h.Want(200, "GET", wsID+"/environments", nil).Names(); !slices.Equal(got, []string{"plain"}) {
 		t.Errorf("environments are %v", got)
+	}
+	// labels, wherever an asset is named
+	put("/data/labelled/versions/1", map[string]any{"dataType": "uri_file", "dataUri": "azureml://datastores/workspaceblobstore/paths/1"})
+	names := 0
+	for uri, code := range map[string]int{
+		"azureml:labelled@latest": 201, wsID + "/data/labelled/labels/latest": 201,
+		"azureml:none@latest": 400, wsID + "/data/labelled/labels/stable": 501, "azureml:labelled@other": 501,
+	} {
+		names++
+		if r := h.Do("PUT", h.jobID("labelled"+strconv.Itoa(names)), job("inputs.x", map[string]any{"jobInputType": "uri_file", "uri": uri})); r.Status != code {
+			t.Errorf("a job with %s = %d %s, want %d", uri, r.Status, r.Raw, code)
+		}
 	}
 	h.Want(200, "DELETE", wsID+"/data/iris", nil)
 	h.Want(404, "GET", wsID+"/data/iris/versions/1", nil)

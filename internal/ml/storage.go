@@ -112,8 +112,14 @@ func (s *Service) assetPath(ctx context.Context, tx store.Tx, ws *workspace, uri
 	} else if rest, ok := strings.CutPrefix(uri, "azureml:"); ok && !strings.HasPrefix(rest, "/") && strings.Count(rest, ":") == 1 {
 		name, version, _ := strings.Cut(rest, ":")
 		id = ws.id.Child("data", name).Child("versions", version)
+	} else if name, label, at := strings.Cut(rest, "@"); ok && at && !strings.Contains(rest, "/") {
+		id = ws.id.Child("data", name).Child("labels", label)
 	} else {
 		return "", false, nil
+	}
+	id, err := s.labelled(ctx, tx, id, uri)
+	if err != nil {
+		return "", false, err
 	}
 	var property string
 	switch strings.ToLower(id.Type()) {
@@ -140,6 +146,29 @@ func (s *Service) assetPath(ctx context.Context, tx store.Tx, ws *workspace, uri
 		return "", false, userError("uri", "The asset version '%s' has no path.", id.FullName())
 	}
 	return to, true, nil
+}
+
+// labelled is the version that a label means, and any other ID as it is.
+func (s *Service) labelled(ctx context.Context, tx store.Tx, id arm.ID, uri string) (arm.ID, error) {
+	if !strings.HasSuffix(strings.ToLower(id.Type()), "/labels") {
+		return id, nil
+	}
+	if !strings.EqualFold(id.Name(), "latest") {
+		return id, arm.NotImplemented("the label '%s' of an asset; latest is", id.Name())
+	}
+	var missing *arm.Error
+	r, err := s.kernel.Load(ctx, tx, id.Parent())
+	if err != nil && !errors.As(err, &missing) {
+		return id, err
+	}
+	version := ""
+	if err == nil {
+		version = r.Body.String("properties.latestVersion")
+	}
+	if version == "" {
+		return id, userError("uri", "The asset of '%s' was not found, or has no version.", uri)
+	}
+	return id.Parent().Child("versions", version), nil
 }
 
 func (s *Service) inDatastore(ctx context.Context, tx store.Tx, ws *workspace, name, path string) (*place, error) {
