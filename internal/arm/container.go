@@ -90,21 +90,23 @@ func (k *Kernel) subscription() Doc {
 }
 
 // endpoints is the cloud's description, from which clients learn where
-// everything is. With metadata_host the answer names the host that was asked.
+// everything is. With metadata_host the answer names the host that was asked,
+// without a final slash: azurerm 3.x joins paths to it with one of its own, and
+// then polls deletions at paths that it reads wrong.
 func (k *Kernel) endpoints(r *http.Request) any {
-	self := "https://" + r.Host
-	login := "https://login.microsoftonline.com"
+	self, login := "https://"+Host+"/", "https://login.microsoftonline.com/"
 	if r.Host != Host {
+		self = "https://" + r.Host
 		login = self
 	}
 	doc := Doc{
 		"name": "AzureCloud", "portal": "https://portal.azure.com", "gallery": "https://gallery.azure.com/",
 		"graph": "https://graph.windows.net/", "graphAudience": "https://graph.windows.net/",
-		"microsoftGraphResourceId": "https://graph.microsoft.com/", "resourceManager": self + "/", "media": "https://rest.media.azure.net",
+		"microsoftGraphResourceId": "https://graph.microsoft.com/", "resourceManager": self, "media": "https://rest.media.azure.net",
 		"batch": "https://batch.core.windows.net/", "vmImageAliasDoc": "",
 		"sqlManagement": "https://management.core.windows.net:8443/", "activeDirectoryDataLake": "https://datalake.azure.net/",
 		"authentication": map[string]any{
-			"loginEndpoint": login + "/", "audiences": []any{"https://management.core.windows.net/", "https://management.azure.com/"},
+			"loginEndpoint": login, "audiences": []any{"https://management.core.windows.net/", "https://management.azure.com/"},
 			"tenant": "common", "identityProvider": "AAD",
 		},
 		"suffixes": map[string]any{
