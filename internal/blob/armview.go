@@ -17,13 +17,18 @@ type ContainerInfo struct {
 	// ETag is quoted.
 	ETag     string
 	Modified time.Time
+	// LeaseStatus, LeaseState and LeaseDuration are as headers say them;
+	// PutContainerIn does not look at them.
+	LeaseStatus, LeaseState, LeaseDuration string
 	// Hierarchical tells PutContainerIn that a new container's account has a
 	// hierarchical namespace.
 	Hierarchical bool
 }
 
-func (c *containerRec) info() ContainerInfo {
+func (c *containerRec) info(now time.Time) ContainerInfo {
+	status, duration := c.Lease.status(now.UnixNano())
 	return ContainerInfo{
+		LeaseStatus: status, LeaseState: c.Lease.state(now.UnixNano()), LeaseDuration: duration,
 		Name: c.Name, PublicAccess: c.Public, Metadata: c.Metadata,
 		ETag: etagString(c.ETag), Modified: time.Unix(0, c.Modified).UTC(), Hierarchical: c.Tree,
 	}
@@ -36,7 +41,7 @@ func (s *Service) ContainerIn(tx store.Tx, uid, name string) (ContainerInfo, err
 	if err != nil {
 		return ContainerInfo{}, err
 	}
-	return c.info(), nil
+	return c.info(s.cfg.Clock.Now()), nil
 }
 
 // ContainersIn returns up to limit containers behind the name after, in the order
@@ -55,7 +60,7 @@ func (s *Service) ContainersIn(tx store.Tx, uid, after string, limit int) ([]Con
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, c.info())
+		out = append(out, c.info(s.cfg.Clock.Now()))
 	}
 	return out, nil
 }
@@ -78,8 +83,8 @@ func (s *Service) PutContainerIn(tx store.Tx, uid string, in ContainerInfo) erro
 	return save(tx, bucketContainers, containerKey(uid, in.Name), c)
 }
 
-// DeleteContainerIn removes a container with its blobs. Removing none is not an
-// error. Its space comes back in the background, after Reclaim or a restart.
+// DeleteContainerIn removes a container with its blobs, as far as the account's
+// policy does not keep it. Removing none is not an error. Its space comes back in the background, after Reclaim or a restart.
 func (s *Service) DeleteContainerIn(tx store.Tx, uid, name string) error {
 	c, err := findContainer(tx, uid, name)
 	if HasCode(err, "ContainerNotFound") {
@@ -88,16 +93,16 @@ func (s *Service) DeleteContainerIn(tx store.Tx, uid, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.Delete(bucketContainers, containerKey(uid, name)); err != nil {
-		return err
-	}
-	return s.eng.discardContainer(tx, c)
+	return s.eng.dropContainer(tx, uid, c)
 }
 
 // DeleteAccountIn removes everything that an account instance has. Its space
 // comes back in the background, after Reclaim or a restart. The caller sees to it
 // that the account is not found any more.
 func (s *Service) DeleteAccountIn(tx store.Tx, uid string) error {
+	if err := s.eng.discard(tx, garbage{Kind: "gone", ID: uid}); err != nil {
+		return err
+	}
 	return s.eng.discard(tx, garbage{Kind: "account", ID: uid})
 }
 

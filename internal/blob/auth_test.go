@@ -3,6 +3,7 @@ package blob
 import (
 	"encoding/base64"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -340,6 +341,18 @@ func TestBearer(t *testing.T) {
 	}
 	want(t, w.get("GET", blobURL, "", "Authorization", "Bearer good-ann", "x-ms-version", "none"), 403, "AuthenticationFailed")
 	want(t, w.get("GET", blobURL, "", "Authorization", "Basic x"), 400, "InvalidAuthenticationInfo")
+}
+
+// TestRequestID checks that an answer has one ID, also behind a server that
+// gave it one.
+func TestRequestID(t *testing.T) {
+	w := newWorld(t)
+	rec := httptest.NewRecorder()
+	rec.Header().Set("x-ms-request-id", "of-the-gateway")
+	w.svc.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, blobURL, nil))
+	if ids := rec.Header()["x-ms-request-id"]; len(ids) != 1 || rec.Header().Get("x-ms-request-id") != "" {
+		t.Errorf("headers %v", rec.Header())
+	}
 }
 
 func TestAnonymous(t *testing.T) {

@@ -165,10 +165,7 @@ func (e *engine) deleteContainer(ctx context.Context, uid, name string, check fu
 		if err := check(c); err != nil {
 			return err
 		}
-		if err := tx.Delete(bucketContainers, containerKey(uid, name)); err != nil {
-			return err
-		}
-		return e.discardContainer(tx, c)
+		return e.dropContainer(tx, uid, c)
 	})
 	if err != nil {
 		return fmt.Errorf("delete container %s: %w", name, err)

@@ -73,6 +73,7 @@ func (s *Service) run(c *call) {
 	h := c.w.Header()
 	h["Server"] = []string{"Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0"}
 	h["Date"] = []string{s.cfg.Clock.Now().UTC().Format(http.TimeFormat)}
+	h.Del("x-ms-request-id") // the gateway's, in Go's spelling
 	h["x-ms-request-id"] = []string{c.id}
 	if v := c.r.Header.Get("x-ms-client-request-id"); v != "" && len(v) <= 1024 {
 		h["x-ms-client-request-id"] = []string{v}

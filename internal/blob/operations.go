@@ -92,7 +92,7 @@ func newOperations() *operations {
 		{name: "Set Container ACL", level: onContainer, methods: put, restype: container, comp: "acl", action: "containers/setAcl/action", do: (*Service).setContainerACL},
 		{name: "List Blobs", level: onContainer, methods: get, restype: container, comp: "list", sas: "l", account: "l", action: "containers/blobs/read", data: true, public: container, need: needList, do: (*Service).listBlobs},
 		{name: "Lease Container", level: onContainer, methods: put, restype: container, comp: "lease", account: "wd", action: "containers/write", do: (*Service).leaseContainer},
-		{name: "Restore Container", level: onContainer, methods: put, restype: container, comp: "undelete", account: "w", action: "containers/write"},
+		{name: "Restore Container", level: onContainer, methods: put, restype: container, comp: "undelete", account: "w", action: "containers/write", do: (*Service).restoreContainer},
 		{name: "Rename Container", level: onContainer, methods: put, restype: container, comp: "rename", account: "w", action: "containers/write"},
 		{name: "Find Blobs by Tags in Container", level: onContainer, methods: get, restype: container, comp: "blobs", sas: "f", account: "f", action: "containers/blobs/filter/action", data: true, do: (*Service).findBlobsByTags},
 		{name: "Blob Batch", level: onContainer, methods: "POST", restype: container, comp: "batch", sas: "d", account: "d", action: "containers/read", do: (*Service).blobBatch},

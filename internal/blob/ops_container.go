@@ -298,6 +298,11 @@ func (x *xmlWriter) prefix(it listItem) {
 	x.raw("</Properties>")
 }
 
+// daysLeft is how many whole days there are until a time, Unix nanoseconds.
+func daysLeft(until int64, now time.Time) string {
+	return strconv.Itoa(max(int(unixTime(until).Sub(now)/(24*time.Hour)), 0))
+}
+
 // moment writes which of the states of a blob an item of a list is.
 func (x *xmlWriter) moment(it listItem, include map[string]bool) {
 	past := it.Past
@@ -367,8 +372,7 @@ func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time
 	}
 	if it.Past != nil && it.Past.Deleted != 0 {
 		x.element("DeletedTime", httpTime(it.Past.Deleted))
-		left := unixTime(it.Past.Until).Sub(now)
-		x.element("RemainingRetentionDays", strconv.Itoa(max(int(left/(24*time.Hour)), 0)))
+		x.element("RemainingRetentionDays", daysLeft(it.Past.Until, now))
 	}
 	x.raw("</Properties>")
 	if include["metadata"] {

@@ -89,16 +89,26 @@ func (s *Service) listContainers(c *call) error {
 	if err != nil {
 		return err
 	}
-	// No container is ever deleted but recoverable, so include=deleted adds none.
 	include, err := includes(c, "metadata deleted system")
 	if err != nil {
 		return err
 	}
 	prefix := c.q.Get("prefix")
-	list, next, err := s.eng.listContainers(c.r.Context(), c.acct.UID, prefix, after, limit)
+	var list []*goneContainer
+	var next string
+	if include["deleted"] {
+		list, next, err = s.eng.listWithGone(c.r.Context(), c.acct.UID, prefix, after, limit)
+	} else {
+		var live []*containerRec
+		live, next, err = s.eng.listContainers(c.r.Context(), c.acct.UID, prefix, after, limit)
+		for _, rec := range live {
+			list = append(list, &goneContainer{containerRec: *rec})
+		}
+	}
 	if err != nil {
 		return err
 	}
+	now := s.cfg.Clock.Now()
 	x := startXML(c.w, http.StatusOK)
 	x.raw(`<EnumerationResults ServiceEndpoint="` + endpoint(c) + `">`)
 	x.optional("Prefix", prefix)
@@ -110,10 +120,18 @@ func (s *Service) listContainers(c *call) error {
 	for _, rec := range list {
 		x.raw("<Container>")
 		x.element("Name", rec.Name)
+		if rec.Deleted != 0 {
+			x.element("Deleted", "true")
+			x.element("Version", rec.Version)
+		}
 		x.raw("<Properties>")
 		x.element("Last-Modified", httpTime(rec.Modified))
 		x.element("Etag", etagString(rec.ETag))
-		x.lease(rec.Lease, s.cfg.Clock.Now())
+		x.lease(rec.Lease, now)
+		if rec.Deleted != 0 {
+			x.element("DeletedTime", httpTime(rec.Deleted))
+			x.element("RemainingRetentionDays", daysLeft(rec.Until, now))
+		}
 		x.optional("PublicAccess", rec.Public)
 		x.element("DefaultEncryptionScope", "$account-encryption-key")
 		x.element("DenyEncryptionScopeOverride", "false")

@@ -76,6 +76,8 @@ type moment struct {
 type RetentionPolicy struct {
 	// Days is how long soft delete keeps blobs; 0 is not at all.
 	Days int `json:"days,omitempty"`
+	// ContainerDays is Days for containers.
+	ContainerDays int `json:"containers,omitempty"`
 	// Versioning keeps every version until it is deleted.
 	Versioning bool `json:"versions,omitempty"`
 }

@@ -59,7 +59,7 @@ func (e *engine) reap(ctx context.Context, report func(error)) {
 			return
 		case <-e.wake:
 		case <-due:
-			if err := errors.Join(e.expireStaged(ctx), e.expirePast(ctx)); err != nil && ctx.Err() == nil {
+			if err := errors.Join(e.expireStaged(ctx), e.expirePast(ctx), e.expireGone(ctx)); err != nil && ctx.Err() == nil {
 				report(err)
 			}
 			timer = e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
@@ -126,6 +126,8 @@ func (e *engine) reapSome(ctx context.Context, key string, g *garbage) (done boo
 			bucket = bucketBlobs
 		case "past":
 			bucket = bucketPast
+		case "gone":
+			bucket = bucketGone
 		case "account":
 			bucket = bucketContainers
 		default:
@@ -201,6 +203,8 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 		}
 		more, err := e.release(tx, b)
 		return append(gone, more...), err
+	case bucketGone:
+		return gone, e.reapGone(tx, row)
 	case bucketPast:
 		rec, err := decode[pastRec](bucket, row.Key, row.Value)
 		if err != nil {

@@ -27,6 +27,8 @@ const (
 	bucketTags       = "blob.tag"       // <container ID>/<tag>\0<value>\0<name>: the index of tags
 	bucketRetention  = "blob.retention" // <account uid> → RetentionPolicy, if it keeps anything
 	bucketPast       = "blob.past"      // <blob key>\0<time> → pastRec
+	bucketGone       = "blob.gone"      // <account uid>/<name>\0<version> → goneContainer
+	bucketGoneDue    = "blob.gonedue"   // <16 hex Unix nanoseconds>/<key of goneContainer>
 	bucketDue        = "blob.due"       // <16 hex Unix nanoseconds>/<key of pastRec>, of what is to go
 )
 
@@ -167,7 +169,7 @@ type fileRec struct {
 
 // garbage is work that a deletion left to the reaper, because it is long.
 type garbage struct {
-	Kind string `json:"kind"` // "list", "staged", "container", "past" or "account"
+	Kind string `json:"kind"` // "list", "staged", "container", "past", "gone" or "account"
 	ID   string `json:"id"`   // list, staging, container or directory ID, or account UID
 }
 

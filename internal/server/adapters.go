@@ -232,7 +232,8 @@ func (c containers) Container(_ context.Context, tx store.Tx, account, name stri
 
 func armContainer(i blob.ContainerInfo) storage.Container {
 	access := map[string]string{"": "None", "blob": "Blob", "container": "Container"}[i.PublicAccess]
-	return storage.Container{Name: i.Name, PublicAccess: access, Metadata: i.Metadata, ETag: i.ETag, Modified: i.Modified}
+	return storage.Container{Name: i.Name, PublicAccess: access, Metadata: i.Metadata, ETag: i.ETag, Modified: i.Modified,
+		LeaseStatus: i.LeaseStatus, LeaseState: i.LeaseState, LeaseDuration: i.LeaseDuration}
 }
 
 // ListContainers implements storage.Containers.

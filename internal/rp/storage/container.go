@@ -95,9 +95,12 @@ func (p *provider) putContainer(ctx context.Context, put *arm.Put) error {
 
 func containerDoc(c *Container) arm.Doc {
 	props := map[string]any{
-		"publicAccess": c.PublicAccess, "leaseStatus": "Unlocked", "leaseState": "Available",
+		"publicAccess": c.PublicAccess, "leaseStatus": capital(c.LeaseStatus), "leaseState": capital(c.LeaseState),
 		"lastModifiedTime": arm.Timestamp(c.Modified), "hasImmutabilityPolicy": false, "hasLegalHold": false,
 		"defaultEncryptionScope": accountScope, "denyEncryptionScopeOverride": false, "deleted": false, "remainingRetentionDays": 0,
+	}
+	if c.LeaseDuration != "" {
+		props["leaseDuration"] = capital(c.LeaseDuration)
 	}
 	if len(c.Metadata) > 0 {
 		m := map[string]any{}
@@ -107,6 +110,14 @@ func containerDoc(c *Container) arm.Doc {
 		props["metadata"] = m
 	}
 	return arm.Doc{"etag": c.ETag, "properties": props}
+}
+
+// capital writes a word of the data plane as ARM does.
+func capital(word string) string {
+	if word == "" {
+		return ""
+	}
+	return strings.ToUpper(word[:1]) + word[1:]
 }
 
 func (p *provider) loadContainer(ctx context.Context, tx store.Tx, id arm.ID) (*arm.Resource, error) {

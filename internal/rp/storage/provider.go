@@ -26,6 +26,10 @@ type Container struct {
 	// ETag is quoted.
 	ETag     string
 	Modified time.Time
+	// LeaseStatus, LeaseState and LeaseDuration are those of the data plane, in
+	// lower case; the last is "" of what is not leased. PutContainer does not look
+	// at them.
+	LeaseStatus, LeaseState, LeaseDuration string
 	// Hierarchical tells, when a container is made, that its account has a
 	// hierarchical namespace.
 	Hierarchical bool
@@ -59,6 +63,8 @@ type Containers interface {
 type Retention struct {
 	// Days is how long soft delete keeps blobs; 0 is not at all.
 	Days int
+	// ContainerDays is Days for containers.
+	ContainerDays int
 	// Versioning keeps every version of a blob.
 	Versioning bool
 }

@@ -66,7 +66,6 @@ func (p *provider) service(segment, title string, defaults func() arm.Doc, unimp
 func (p *provider) blobService() *arm.ResourceType {
 	t := p.service("blobServices", "Blob", corsDefaults, map[string]string{
 		"properties.deleteRetentionPolicy.allowPermanentDelete": "deletes for good what soft delete keeps",
-		"properties.containerDeleteRetentionPolicy.enabled":     "keeps deleted containers",
 		"properties.changeFeed.enabled":                         "logs changes",
 		"properties.restorePolicy.enabled":                      "restores to a point in time",
 		"properties.lastAccessTimeTrackingPolicy.enable":        "tracks reads",
@@ -83,7 +82,7 @@ func (p *provider) blobService() *arm.ResourceType {
 		if err := r.change(put.Resource.Body); err != nil {
 			return err
 		}
-		if r != (Retention{}) && put.Parent.Body.Bool("properties.isHnsEnabled", false) {
+		if (r.Days > 0 || r.Versioning) && put.Parent.Body.Bool("properties.isHnsEnabled", false) {
 			return arm.NotImplemented("what an account with a hierarchical namespace keeps of deleted paths")
 		}
 		return nil
@@ -99,6 +98,7 @@ func (p *provider) blobService() *arm.ResourceType {
 			return err
 		}
 		put.Resource.Body.Delete("properties.deleteRetentionPolicy")
+		put.Resource.Body.Delete("properties.containerDeleteRetentionPolicy")
 		put.Resource.Body.Delete("properties.isVersioningEnabled")
 		return p.Containers.SetRetention(ctx, put.Tx, put.Parent.UID, r)
 	}
@@ -116,6 +116,9 @@ func (p *provider) blobService() *arm.ResourceType {
 			policy["days"] = kept.Days
 		}
 		r.Body.Set("properties.deleteRetentionPolicy", policy)
+		if kept.ContainerDays > 0 {
+			r.Body.Set("properties.containerDeleteRetentionPolicy", map[string]any{"enabled": true, "days": kept.ContainerDays})
+		}
 		if kept.Versioning {
 			r.Body.Set("properties.isVersioningEnabled", true)
 		}
@@ -127,14 +130,17 @@ func (p *provider) blobService() *arm.ResourceType {
 // change takes over what a request says, and leaves the rest as it is.
 func (r *Retention) change(body arm.Doc) error {
 	r.Versioning = body.Bool("properties.isVersioningEnabled", r.Versioning)
-	if !body.Has("properties.deleteRetentionPolicy") {
-		return nil
-	}
-	if r.Days = 0; !body.Bool("properties.deleteRetentionPolicy.enabled", false) {
-		return nil
-	}
-	if r.Days = body.Int("properties.deleteRetentionPolicy.days", 0); r.Days < 1 || r.Days > 365 {
-		return arm.BadRequest("InvalidRequestPropertyValue", "The value '%d' is not allowed for property deleteRetentionPolicy.days. It must be from 1 to 365.", r.Days)
+	for name, days := range map[string]*int{"deleteRetentionPolicy": &r.Days, "containerDeleteRetentionPolicy": &r.ContainerDays} {
+		path := "properties." + name
+		if !body.Has(path) {
+			continue
+		}
+		if *days = 0; !body.Bool(path+".enabled", false) {
+			continue
+		}
+		if *days = body.Int(path+".days", 0); *days < 1 || *days > 365 {
+			return arm.BadRequest("InvalidRequestPropertyValue", "The value '%d' is not allowed for property %s.days. It must be from 1 to 365.", *days, name)
+		}
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func (c *containers) ListContainers(_ context.Context, tx store.Tx, account, aft
 }
 
 func (c *containers) PutContainer(_ context.Context, tx store.Tx, account string, v storage.Container) error {
-	v.ETag = `"0x1"`
+	v.ETag, v.LeaseStatus, v.LeaseState = `"0x1"`, "locked", "leased"
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -254,34 +254,34 @@ func TestRetention(t *testing.T) {
 		uid = r.UID
 		return err
 	})
-	check := func(days int, versioning bool) {
+	check := func(days, containers int, versioning bool) {
 		t.Helper()
 		r := e.Want(http.StatusOK, "GET", blobs, nil).Body
 		if r.Bool("properties.deleteRetentionPolicy.enabled", false) != (days > 0) || r.Int("properties.deleteRetentionPolicy.days", 0) != days ||
-			r.Bool("properties.isVersioningEnabled", false) != versioning {
+			r.Int("properties.containerDeleteRetentionPolicy.days", 0) != containers || r.Bool("properties.isVersioningEnabled", false) != versioning {
 			t.Errorf("service %v, want %d days and versioning %v", r, days, versioning)
 		}
 		update(func(tx store.Tx) error {
 			kept, err := data.Retention(t.Context(), tx, uid)
-			if kept != (storage.Retention{Days: days, Versioning: versioning}) {
+			if kept != (storage.Retention{Days: days, ContainerDays: containers, Versioning: versioning}) {
 				t.Errorf("data plane: %+v", kept)
 			}
 			return err
 		})
 	}
-	check(0, false)
-	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{"deleteRetentionPolicy":{"enabled":true,"days":7}}}`)
-	check(7, false)
+	check(0, 0, false)
+	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{"deleteRetentionPolicy":{"enabled":true,"days":7},"containerDeleteRetentionPolicy":{"enabled":true,"days":9}}}`)
+	check(7, 9, false)
 	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{"isVersioningEnabled":true}}`)
-	check(7, true)
+	check(7, 9, true)
 	// A client of the data plane changes it, and a PUT about others leaves it so.
 	update(func(tx store.Tx) error {
 		return data.SetRetention(t.Context(), tx, uid, storage.Retention{Days: 3, Versioning: true})
 	})
 	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{}}`)
-	check(3, true)
+	check(3, 0, true)
 	e.Want(http.StatusOK, "PUT", blobs, `{"properties":{"isVersioningEnabled":false,"deleteRetentionPolicy":{"enabled":false}}}`)
-	check(0, false)
+	check(0, 0, false)
 	for _, bad := range []string{`{"enabled":true}`, `{"enabled":true,"days":0}`, `{"enabled":true,"days":366}`} {
 		e.Refused(400, "InvalidRequestPropertyValue", "days", "PUT", blobs, `{"properties":{"deleteRetentionPolicy":`+bad+`}}`)
 	}
