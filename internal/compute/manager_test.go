@@ -200,7 +200,7 @@ func TestHowItemsEnd(t *testing.T) {
 		{name: "supervisor lost", act: func(r *rig) { r.runner.endTask("/jobs/a", 0, lostResult()) },
 			result: Failed, cause: StopLost, reason: "supervisor was lost"},
 		{name: "one of a gang fails", item: Item{Nodes: 3}, act: func(r *rig) { r.runner.endTask("/jobs/a", 1, TaskResult{ExitCode: 9}) },
-			result: Failed, cause: StopTask, reason: "Task 1 of 3 failed: it exited with code 9. The others were ended.", failed: 1},
+			result: Failed, cause: StopTask, reason: "_2-20260101t000000z, one of 3, failed: it exited with code 9. The others were ended.", failed: 1},
 		{name: "a node is lost", item: Item{Nodes: 2}, act: func(r *rig) { r.runner.setNode(r.item("/jobs/a").NodeIDs[1], NodeConditionLost) },
 			result: Failed, cause: StopLost, reason: "was lost", failed: 1},
 		{name: "the pool is deleted", act: func(r *rig) {

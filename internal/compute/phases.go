@@ -169,17 +169,31 @@ func (t *turn) taskEnd(it *itemRecord, index int) *TaskResult {
 	if r != nil && r.Ended {
 		return &r.Result
 	}
-	node := ""
-	if r != nil {
-		node = r.NodeID
-	} else if it.TaskCount == len(it.NodeIDs) {
-		node = it.NodeIDs[index]
-	}
-	if node == "" || !t.nodeGone(node) {
+	if node := t.taskNode(it, index); node == "" || !t.nodeGone(node) {
 		return nil
 	}
 	lost := lostResult()
 	return &lost
+}
+
+// taskNode is the node of a task, or "" when it is not known any more.
+func (t *turn) taskNode(it *itemRecord, index int) string {
+	if r := t.facts.task(it, index); r != nil {
+		return r.NodeID
+	}
+	if it.TaskCount == len(it.NodeIDs) {
+		return it.NodeIDs[index]
+	}
+	return ""
+}
+
+// whichFailed says which of several processes failed, and how.
+func (t *turn) whichFailed(it *itemRecord, index int, r *TaskResult) string {
+	where := ""
+	if node := t.taskNode(it, index); node != "" {
+		where = " on node " + node
+	}
+	return fmt.Sprintf("The process of rank %d%s, one of %d, failed: %s.", index, where, it.TaskCount, r)
 }
 
 func (t *turn) whyStop(it *itemRecord, failed int) *Stop {
@@ -196,7 +210,7 @@ func (t *turn) whyStop(it *itemRecord, failed int) *Stop {
 			cause = StopTimeout
 		}
 		return &Stop{Cause: cause, Task: failed,
-			Reason: fmt.Sprintf("Task %d of %d failed: %s. The others were ended.", failed, it.TaskCount, r)}
+			Reason: t.whichFailed(it, failed, r) + " The others were ended."}
 	}
 	if it.Timeout > 0 && !t.now.Before(it.StartedAt.Add(it.Timeout)) {
 		return &Stop{Cause: StopTimeout, Reason: fmt.Sprintf("The job ran longer than its timeout of %s.", it.Timeout)}
@@ -282,7 +296,7 @@ func (t *turn) outcome(it *itemRecord) *Outcome {
 	case r.Error != "":
 		o.Reason = "The command could not be started: " + r.Error
 	case it.TaskCount > 1:
-		o.Reason = fmt.Sprintf("Task %d of %d failed: %s.", o.FailedTask, it.TaskCount, r)
+		o.Reason = t.whichFailed(it, o.FailedTask, &r)
 	case r.OutOfMemory:
 		o.Reason = "The command was killed because its node had no memory left."
 	case r.Signal != "":
