@@ -22,6 +22,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/environment"
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
@@ -121,6 +122,13 @@ func (b *blobs) AppendBlob(ctx context.Context, account, container, name string,
 	return b.Service.AppendBlob(ctx, account, container, name, p)
 }
 
+// lateEnvironments are those of the harness, which options set.
+type lateEnvironments struct{ h *harness }
+
+func (l lateEnvironments) Prepare(ctx context.Context, condaFile string, log io.Writer) (*environment.Environment, error) {
+	return l.h.environments.Prepare(ctx, condaFile, log)
+}
+
 // harness is a workspace with a cluster, on a real kernel, store and blob
 // service. Nothing runs unless a test makes it.
 type harness struct {
@@ -134,10 +142,11 @@ type harness struct {
 	Data    *httptest.Server // the data plane
 	Storage *httptest.Server // the blob endpoint
 
-	runner  compute.Runner
-	nodeEnv func(string) []string
-	dir     string
-	stop    func()
+	runner       compute.Runner
+	nodeEnv      func(string) []string
+	environments ml.Environments
+	dir          string
+	stop         func()
 }
 
 type option func(*harness)
@@ -213,8 +222,9 @@ func (h *harness) open(opts ...option) {
 			}
 			return []string{"HTTPS_PROXY=http://proxy.invalid", "NODE=" + node}
 		},
-		Ticks: func(time.Duration) (<-chan time.Time, func()) { return h.Ticks, func() {} },
-		Log:   slog.New(slog.DiscardHandler),
+		Environments: lateEnvironments{h},
+		Ticks:        func(time.Duration) (<-chan time.Time, func()) { return h.Ticks, func() {} },
+		Log:          slog.New(slog.DiscardHandler),
 	})
 	h.must(err)
 	*late = *ml.Provider(svc)

@@ -56,6 +56,10 @@ func (s *Service) commands(ctx context.Context, x *execution, item compute.Item,
 		e.add(s.cfg.BaseEnv)
 		e.add(s.cfg.NodeEnv(t.Node))
 		e.addMap(x.spec.Env)
+		if x.prepared != nil {
+			e["PATH"] = x.prepared.Bin + string(filepath.ListSeparator) + e["PATH"]
+			e.add(x.prepared.Vars)
+		}
 		e.addMap(x.environment(t, hosts, token, strconv.FormatInt(expiry.Unix(), 10)))
 		e.addMap(x.ranks(t, len(tasks), hosts, ports))
 		e.add(msi)

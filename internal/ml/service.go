@@ -115,6 +115,9 @@ type Config struct {
 	// NodeEnv is what a node adds, such as the proxy and the CA bundle that make
 	// Azure's names lead here.
 	NodeEnv func(nodeID string) []string
+	// Environments prepares the conda files of environments. Without it, jobs run
+	// with what the machine has.
+	Environments Environments
 	// Ticks starts a ticker in real time, for following logs. It is replaced in
 	// tests.
 	Ticks func(d time.Duration) (tick <-chan time.Time, stop func())

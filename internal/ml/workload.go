@@ -16,6 +16,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/environment"
 	"github.com/azimuth-ml/azimuth/internal/mlflow"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -32,6 +33,8 @@ type execution struct {
 	code    *place // nil without code
 	inputs  map[string]*place
 	outputs map[string]*place
+	// prepared is the environment's conda file, if it has one.
+	prepared *environment.Environment
 }
 
 // load reads a job for its execution. When only its results are to be collected,
@@ -174,6 +177,9 @@ func (s *Service) Prepare(ctx context.Context, item compute.Item, nodes []comput
 		g.Go(func() error { return s.fill(gctx, x, roots[i]) })
 	}
 	if err := g.Wait(); err != nil {
+		return nil, plain(err)
+	}
+	if err := s.prepareEnvironment(ctx, x, item, roots[0]); err != nil {
 		return nil, plain(err)
 	}
 	tasks, err := s.openLogs(ctx, x, nodes, roots)
@@ -341,6 +347,9 @@ func (s *Service) openLogs(ctx context.Context, x *execution, nodes []compute.No
 // substitution says what runs in the place of the job's environment.
 func (s *Service) substitution(x *execution) string {
 	id := x.env.ParsedID()
+	if x.prepared != nil {
+		return fmt.Sprintf("The image of the environment %s:%s is not run here. %s", id.Parent().Name(), id.Name(), x.prepared.Summary)
+	}
 	what := "no python3 is in its PATH"
 	if p := lookPath(s.cfg.BaseEnv, "python3"); p != "" {
 		what = "python3 is " + p

@@ -31,6 +31,21 @@ func jobBaseEnv() []string {
 	return out
 }
 
+// packageEnv is what package managers get of the server's environment: where
+// they are, how they are set up and how they reach the network.
+func packageEnv() []string {
+	out := jobBaseEnv()
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		switch upper := strings.ToUpper(name); {
+		case name == "HOME", name == "TMPDIR", name == "SSL_CERT_FILE", name == "REQUESTS_CA_BUNDLE", strings.HasSuffix(upper, "_PROXY"),
+			strings.HasPrefix(name, "PIP_"), strings.HasPrefix(name, "CONDA_"), strings.HasPrefix(name, "MAMBA_"), strings.HasPrefix(name, "UV_"):
+			out = append(out, kv)
+		}
+	}
+	return out
+}
+
 // nodeEnv is what leads Azure's names to this server from inside a job: proxy
 // and CA bundle, and none of the owner's credentials.
 func (s *Server) nodeEnv(string) []string {

@@ -209,7 +209,7 @@ func CACertificate(d home.Dir) string { return filepath.Join(d.CA(), gateway.CAC
 func HomeEntries() []string {
 	return []string{
 		"azimuth.db", "azimuth.db-wal", "azimuth.db-shm", "seal.key", "owner.json",
-		"ca", "blobs", "nodes", "instances", "files", "stacks", "client", "run",
+		"ca", "blobs", "nodes", "instances", "files", "stacks", "client", "environments", "run",
 	}
 }
 

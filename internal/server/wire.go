@@ -12,6 +12,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
 	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/environment"
 	"github.com/azimuth-ml/azimuth/internal/gateway"
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/preflight"
@@ -66,6 +67,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Store: s.store, Clock: s.clock, Blobs: s.blobs, Accounts: accounts{s},
 		Identities: jobIdentities{s}, Tokens: runTokens, Authenticator: s, Authorizer: lateRoles{s},
 		Capacity: s.runner.Capacity, BaseEnv: jobBaseEnv(), NodeEnv: s.nodeEnv, Log: log,
+		Environments: environment.New(environment.Options{Dir: cfg.Home.Path("environments"), Clock: s.clock, Env: packageEnv(), Log: log}),
 	}); err != nil {
 		return err
 	}
