@@ -5,7 +5,7 @@ GOTEST = $(GO) run gotest.tools/gotestsum@v1.13.0 --format $(FORMAT) --
 FORMAT ?= pkgname
 export CGO_ENABLED ?= 0
 
-.PHONY: up build test check lint bench race fuzz clean
+.PHONY: up build test check lint bench scenario race fuzz clean
 
 up: build ## build, stand the example environment up, run a training job on it
 	@$(BIN) up examples/workspace
@@ -38,7 +38,10 @@ check: lint ## what CI runs: lint, and every test with every client and the race
 	@CI=true $(MAKE) --no-print-directory race
 
 bench: ## request rates, latencies and costs
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -timeout 60m -run '^$$' -bench . -benchmem ./...
+
+scenario: ## 2,000 short jobs, gangs, preemptions, and a server that is killed three times
+	AZIMUTH_SCENARIO_JOBS=2000 $(GO) test -timeout 20m -count 1 -v -run '^TestScenario$$' ./test
 
 fuzz: ## each fuzzer for ten seconds
 	@for p in $$($(GO) list ./...); do \

@@ -12,6 +12,7 @@ import (
 )
 
 // scenarioJobs is how many jobs TestScenario runs: AZIMUTH_SCENARIO_JOBS, or few.
+// "make scenario" runs 2,000.
 func scenarioJobs(t *testing.T) int {
 	t.Helper()
 	s := os.Getenv("AZIMUTH_SCENARIO_JOBS")
