@@ -44,6 +44,23 @@ func (w *world) reopen() {
 	}
 }
 
+// count is how many rows a bucket has.
+func (w *world) count(bucket string) (n int) {
+	w.tb.Helper()
+	if err := w.store.View(w.tb.Context(), func(tx store.Tx) error {
+		for _, err := range tx.Scan(bucket, store.Range{}) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	}); err != nil {
+		w.tb.Fatal(err)
+	}
+	return n
+}
+
 func TestCrashLeavesTheOldBlobOrTheNew(t *testing.T) {
 	old, fresh := bytes.Repeat([]byte("old"), inlineLimit), bytes.Repeat([]byte("fresh"), inlineLimit)
 	for name, write := range map[string]func(w *world) error{
@@ -76,6 +93,8 @@ func TestCrashLeavesTheOldBlobOrTheNew(t *testing.T) {
 		for n := 1; ; n++ {
 			w := newWorld(t)
 			w.seed()
+			keep := []RetentionPolicy{{}, {Days: 7}, {Versioning: true}}[n%3]
+			w.retain(keep)
 			if _, err := w.svc.PutBlob(t.Context(), "acct", "box", "b", bytes.NewReader(old), Headers{}); err != nil {
 				t.Fatal(err)
 			}
@@ -93,11 +112,14 @@ func TestCrashLeavesTheOldBlobOrTheNew(t *testing.T) {
 			case err == nil && (rerr != nil || !bytes.HasPrefix(fresh, got) || len(got) == 0):
 				t.Errorf("%s, crash at %d: succeeded, but then the blob is %d bytes (%v)", name, n, len(got), rerr)
 			}
+			if past := w.count(bucketPast); past != 0 && (err != nil || keep == RetentionPolicy{}) || err == nil && past != 1 && keep != (RetentionPolicy{}) {
+				t.Errorf("%s, crash at %d: %d rows of the past", name, n, past)
+			}
 			r, cerr := w.svc.Check(t.Context())
 			if cerr != nil || len(r.Problems) > 0 || r.Orphans > 0 {
 				t.Errorf("%s, crash at %d: check %+v %v", name, n, r, cerr)
 			}
-			if *steps < n {
+			if *steps < n-2 { // each policy has got through
 				break
 			}
 		}

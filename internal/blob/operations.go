@@ -98,9 +98,9 @@ func newOperations() *operations {
 		{name: "Blob Batch", level: onContainer, methods: "POST", restype: container, comp: "batch", sas: "d", account: "d", action: "containers/read", do: (*Service).blobBatch},
 
 		// Blobs. Rows with a header come before those without.
-		{name: "Append Block From URL", level: onBlob, methods: put, comp: "appendblock", header: "x-ms-copy-source", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action"},
+		{name: "Append Block From URL", level: onBlob, methods: put, comp: "appendblock", header: "x-ms-copy-source", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needAppend, do: (*Service).appendBlock},
 		{name: "Append Block", level: onBlob, methods: put, comp: "appendblock", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needAppend, do: (*Service).appendBlock},
-		{name: "Put Block From URL", level: onBlob, methods: put, comp: "block", header: "x-ms-copy-source", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Put Block From URL", level: onBlob, methods: put, comp: "block", header: "x-ms-copy-source", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, do: (*Service).putBlock},
 		{name: "Put Block", level: onBlob, methods: put, comp: "block", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, do: (*Service).putBlock},
 		{name: "Put Block List", level: onBlob, methods: put, comp: "blocklist", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, do: (*Service).putBlockList},
 		{name: "Get Block List", level: onBlob, methods: get, comp: "blocklist", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, past: true, do: (*Service).getBlockList},

@@ -19,6 +19,76 @@ func checkBlockID(id string) error {
 	return nil
 }
 
+// takeBlock takes in what Put Block and Append Block write: the body, which cannot
+// be empty, or a range of another blob.
+func (s *Service) takeBlock(c *call, limit int64) (*intake, checksums, error) {
+	if c.r.Header.Get("x-ms-copy-source") != "" {
+		return s.takeSource(c, limit)
+	}
+	return s.take(c, limit, false)
+}
+
+// takeSource takes in a range of the blob that x-ms-copy-source names.
+func (s *Service) takeSource(c *call, limit int64) (*intake, checksums, error) {
+	h := c.r.Header
+	var sums checksums
+	if c.r.ContentLength > 0 {
+		return nil, sums, badHeader("Content-Length", strconv.FormatInt(c.r.ContentLength, 10))
+	}
+	if h.Get("x-ms-source-lease-id") != "" {
+		return nil, sums, notImplemented(c.op.name + " with x-ms-source-lease-id")
+	}
+	claims := http.Header{}
+	claims.Set("Content-MD5", h.Get("x-ms-source-content-md5"))
+	claims.Set("x-ms-content-crc64", h.Get("x-ms-source-content-crc64"))
+	sums, err := parseChecksums(claims)
+	if err != nil {
+		return nil, sums, err
+	}
+	cond, err := parseConditions(h, "x-ms-source-")
+	if err != nil {
+		return nil, sums, err
+	}
+	src, err := s.copySource(c)
+	if err != nil {
+		return nil, sums, err
+	}
+	from, rd, err := s.eng.open(c.r.Context(), src)
+	if HasCode(err, "BlobNotFound") {
+		err = refuse("CannotVerifyCopySource")
+	}
+	if err != nil {
+		return nil, sums, err
+	}
+	defer rd.Close()
+	if err := cond.check(writing, from.ETag, from.Modified); err != nil {
+		return nil, sums, refuse("SourceConditionNotMet")
+	}
+	part := byteRange{0, from.Size}
+	if v := h.Get("x-ms-source-range"); v != "" {
+		rg, err := parseRange(http.Header{"X-Ms-Range": {v}}, from.Size)
+		if err != nil {
+			return nil, sums, err
+		}
+		part = *rg
+	}
+	switch {
+	case part.length == 0:
+		return nil, sums, refuse("InvalidInput").With("Reason", "The source is empty.")
+	case part.length > limit:
+		return nil, sums, refuse("RequestBodyTooLarge").With("MaxLimit", strconv.FormatInt(limit, 10))
+	}
+	in, err := s.eng.files.take(io.NewSectionReader(rd, part.offset, part.length), limit, sums.md5 != nil)
+	if err != nil {
+		return nil, sums, err
+	}
+	if err := sums.verify(in); err != nil {
+		s.eng.files.drop(in)
+		return nil, sums, err
+	}
+	return in, sums, nil
+}
+
 func (s *Service) putBlock(c *call) error {
 	id := c.q.Get("blockid")
 	if id == "" {
@@ -27,18 +97,15 @@ func (s *Service) putBlock(c *call) error {
 	if err := checkBlockID(id); err != nil {
 		return err
 	}
-	if err := contentLength(c); err != nil {
+	if err := blockLength(c); err != nil {
 		return err
-	}
-	if c.r.ContentLength == 0 {
-		return badHeader("Content-Length", "0")
 	}
 	if c.r.ContentLength > inlineLimit {
 		if _, err := s.eng.container(c.r.Context(), c.acct.UID, c.container); err != nil {
 			return err
 		}
 	}
-	in, sums, err := s.take(c, maxPutBlock, false)
+	in, sums, err := s.takeBlock(c, maxPutBlock)
 	if err != nil {
 		return err
 	}
@@ -204,12 +271,20 @@ func (s *Service) getBlockList(c *call) error {
 	return x.end(s, c)
 }
 
-func (s *Service) appendBlock(c *call) error {
+// blockLength is the length that a request with a block must tell.
+func blockLength(c *call) error {
 	if err := contentLength(c); err != nil {
 		return err
 	}
-	if c.r.ContentLength == 0 {
+	if c.r.ContentLength == 0 && c.r.Header.Get("x-ms-copy-source") == "" {
 		return badHeader("Content-Length", "0")
+	}
+	return nil
+}
+
+func (s *Service) appendBlock(c *call) error {
+	if err := blockLength(c); err != nil {
+		return err
 	}
 	cond, err := parseConditions(c.r.Header, "")
 	if err != nil {
@@ -223,6 +298,7 @@ func (s *Service) appendBlock(c *call) error {
 	if err != nil {
 		return err
 	}
+	size := c.r.ContentLength
 	check := func(b *blobRec) error {
 		if err := s.mayChange(c, cond, b); err != nil {
 			return err
@@ -230,7 +306,7 @@ func (s *Service) appendBlock(c *call) error {
 		if position >= 0 && position != b.Size {
 			return refuse("AppendPositionConditionNotMet")
 		}
-		if limit >= 0 && b.Size+c.r.ContentLength > limit {
+		if limit >= 0 && b.Size+size > limit {
 			return refuse("MaxBlobSizeConditionNotMet")
 		}
 		if b.Blocks >= maxCommittedBlocks {
@@ -249,10 +325,11 @@ func (s *Service) appendBlock(c *call) error {
 			}
 		}
 	}
-	in, sums, err := s.take(c, maxAppendBlock, false)
+	in, sums, err := s.takeBlock(c, maxAppendBlock)
 	if err != nil {
 		return err
 	}
+	size = in.size
 	b, offset, err := s.eng.append(c.r.Context(), c.ref(), in, check)
 	if err != nil {
 		return err
