@@ -5,6 +5,7 @@
 //
 //	DIR/<key>/                          the environment
 //	DIR/<key>/azimuth-environment.json  written last: without it there is none
+//	DIR/<key>.work/                     files of the package manager meanwhile
 //	DIR/<key>.log                       what the package manager said
 //	DIR/<key>.lock                      held while one is being prepared, also by
 //	                                    the package manager: should the server
@@ -116,6 +117,7 @@ func key(t tool, f *condaFile) string {
 type place struct{ prefix string }
 
 func (p place) log() string    { return p.prefix + ".log" }
+func (p place) work() string   { return p.prefix + ".work" }
 func (p place) lock() string   { return p.prefix + ".lock" }
 func (p place) record() string { return filepath.Join(p.prefix, "azimuth-environment.json") }
 
@@ -181,19 +183,18 @@ func (p *Preparer) make(ctx context.Context, at place, t tool, f *condaFile, tex
 	for _, note := range t.notes {
 		fmt.Fprintln(out, note)
 	}
-	work, err := os.MkdirTemp(p.o.Dir, "preparing-")
-	if err != nil {
+	if err := errors.Join(removeTree(at.work()), os.Mkdir(at.work(), 0o700)); err != nil {
 		return fmt.Errorf("prepare environment: %w", err)
 	}
-	defer os.RemoveAll(work)
-	steps, err := t.steps(f, text, at.prefix, work, out)
+	defer removeTree(at.work())
+	steps, err := t.steps(f, text, at.prefix, at.work(), out)
 	if err != nil {
 		return fmt.Errorf("prepare environment: %w", err)
 	}
 	for _, argv := range steps {
 		fmt.Fprintf(out, "+ %s\n", strings.Join(argv, " "))
 		cmd := command(ctx, argv)
-		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = work, p.o.Env, out, out
+		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = at.work(), p.o.Env, out, out
 		cmd.ExtraFiles = []*os.File{lock}
 		if err := cmd.Run(); err != nil {
 			if ctx.Err() != nil {

@@ -210,7 +210,7 @@ func TestToolsAndTheirArguments(t *testing.T) {
 				text = "[ \"$1\" = -c ] && { echo 3.9.1; exit; }; " + text
 			}
 			// what makes the prefix makes a python in it that can be asked for pip
-			text += "for a; do case $a in " + dir + "/*) case $a in *python|*preparing*) ;; *) mkdir -p $a/bin; ln -sf /bin/true $a/bin/python;; esac;; esac; done\n"
+			text += "for a; do case $a in " + dir + "/*) case $a in *python|*.work/*) ;; *) mkdir -p $a/bin; ln -sf /bin/true $a/bin/python;; esac;; esac; done\n"
 			script(t, bin, name, text)
 		}
 		p := New(Options{Dir: dir, Clock: clock.NewManual(epoch), Env: []string{"PATH=" + bin + ":" + binWithout(t)}})
