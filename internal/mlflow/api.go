@@ -125,6 +125,7 @@ func (s *Service) table() map[string]route {
 		"runs/search":                    {"POST", ReadRuns, s.searchRuns},
 		"runs/log-metric":                {"POST", WriteRuns, s.logMetric},
 		"runs/log-batch":                 {"POST", WriteRuns, s.logBatch},
+		"runs/log-inputs":                {"POST", WriteRuns, s.logInputs},
 		"runs/log-parameter":             {"POST", WriteRuns, s.logParam},
 		"runs/set-tag":                   {"POST", WriteRuns, s.setTag},
 		"runs/delete-tag":                {"POST", WriteRuns, s.deleteTag},

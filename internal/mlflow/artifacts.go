@@ -56,6 +56,9 @@ func (s *Service) artifacts(w http.ResponseWriter, r *http.Request, workspace, o
 		if more {
 			return notImplemented("listing more than " + strconv.Itoa(maxSearch) + " artifacts at once")
 		}
+		if files == nil { // MLflow's client reads the list without a check
+			files = []Artifact{}
+		}
 		for i := range files { // relative to what was listed, as MLflow has it
 			files[i].Path = strings.TrimPrefix(strings.TrimPrefix(files[i].Path, name), "/")
 		}

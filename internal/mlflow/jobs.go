@@ -109,7 +109,7 @@ type JobUpdate struct {
 // transaction. A run that is not there is not an error.
 func (s *Service) DeleteRun(tx store.Tx, workspace, name string) error {
 	key := runKey(workspace, name)
-	for _, bucket := range []string{bucketParam, bucketTag, bucketLatest, bucketMetric} {
+	for _, bucket := range []string{bucketParam, bucketTag, bucketLatest, bucketMetric, bucketInput} {
 		var keys []string
 		for e, err := range tx.Scan(bucket, store.Range{Prefix: key + "\x00"}) {
 			if err != nil {
@@ -136,7 +136,7 @@ func (s *Service) DeleteWorkspace(tx store.Tx, workspace string) error {
 // it at start and after a workspace was deleted.
 func (s *Service) Collect(ctx context.Context) error {
 	const batch = 500
-	buckets := []string{bucketParam, bucketTag, bucketLatest, bucketMetric, s.runs.Name, s.runs.Name + "/experiment",
+	buckets := []string{bucketParam, bucketTag, bucketLatest, bucketMetric, bucketInput, s.runs.Name, s.runs.Name + "/experiment",
 		s.exps.Name, s.exps.Name + "/name", s.exps.Name + "/time"}
 	for {
 		more := false

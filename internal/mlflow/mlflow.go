@@ -148,6 +148,7 @@ const (
 	bucketTag    = "mlflow.tag"
 	bucketLatest = "mlflow.latest"
 	bucketMetric = "mlflow.metric"
+	bucketInput  = "mlflow.input"
 	bucketGone   = "mlflow.gone" // workspaces whose data is to be removed
 )
 

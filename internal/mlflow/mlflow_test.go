@@ -437,6 +437,33 @@ func firstKey(m map[string]string, v string) string {
 	return ""
 }
 
+func TestInputs(t *testing.T) {
+	h := start(t)
+	run := h.ok("POST", "runs/create", map[string]any{}).at("run.info.run_id").(string)
+	set := func(name, digest, context string) map[string]any {
+		return map[string]any{
+			"dataset": map[string]any{"name": name, "digest": digest, "source_type": "local", "source": "{}", "schema": "{}"},
+			"tags":    []map[string]any{{"key": "mlflow.data.context", "value": context}},
+		}
+	}
+	h.ok("POST", "runs/log-inputs", map[string]any{"run_id": run, "datasets": []any{set("iris", "d1", "train"), set("iris", "d2", "eval")}})
+	h.ok("POST", "runs/log-inputs", map[string]any{"run_id": run, "datasets": []any{set("iris", "d1", "again")}})
+	got := map[string]string{}
+	for _, in := range h.ok("GET", "runs/get?run_id="+run, nil).list("run.inputs.dataset_inputs") {
+		got[in.at("dataset.digest").(string)] = in.list("tags")[0].at("value").(string)
+	}
+	if len(got) != 2 || got["d1"] != "train" || got["d2"] != "eval" {
+		t.Errorf("inputs: %v", got)
+	}
+	h.refused(400, "INVALID_PARAMETER_VALUE", "digest", "POST", "runs/log-inputs", map[string]any{"run_id": run, "datasets": []any{set("iris", "", "x")}})
+	h.refused(400, "INVALID_PARAMETER_VALUE", "length limit", "POST", "runs/log-inputs", map[string]any{"run_id": run, "datasets": []any{set("iris", strings.Repeat("d", 37), "x")}})
+	h.refused(404, "RESOURCE_DOES_NOT_EXIST", "not found", "POST", "runs/log-inputs", map[string]any{"run_id": "none", "datasets": []any{set("a", "b", "c")}})
+	h.url = strings.TrimSuffix(h.url, "mlflow/") + "mlflow-artifacts/"
+	if r := h.ok("GET", "artifacts?path=ExperimentRun/dcid."+run, nil); r.at("files") == nil {
+		t.Errorf("a directory with nothing in it has no list: %v", r)
+	}
+}
+
 func TestDeleteExperiment(t *testing.T) {
 	h := start(t)
 	id := h.ok("POST", "experiments/create", map[string]any{"name": "e"}).at("experiment_id")
@@ -453,7 +480,7 @@ func TestDeleteExperiment(t *testing.T) {
 func TestWhatIsNotThere(t *testing.T) {
 	h := start(t)
 	h.refused(501, "NotImplementedByAzimuth", "logged-models/search", "POST", "logged-models/search", map[string]any{})
-	h.refused(501, "NotImplementedByAzimuth", "runs/log-inputs", "POST", "runs/log-inputs", map[string]any{})
+	h.refused(501, "NotImplementedByAzimuth", "metrics/get-history-bulk-interval", "GET", "metrics/get-history-bulk-interval", nil)
 	h.refused(404, "RESOURCE_DOES_NOT_EXIST", "not found", "GET", "runs/get?run_id=nope", nil)
 	h.refused(400, "INVALID_PARAMETER_VALUE", "run_id", "GET", "runs/get", nil)
 	h.refused(400, "INVALID_PARAMETER_VALUE", "malformed", "POST", "runs/create", "{")

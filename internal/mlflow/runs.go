@@ -30,9 +30,13 @@ type runData struct {
 }
 
 type runBody struct {
-	Info   runInfo  `json:"info"`
-	Data   runData  `json:"data"`
-	Inputs struct{} `json:"inputs"`
+	Info   runInfo   `json:"info"`
+	Data   runData   `json:"data"`
+	Inputs runInputs `json:"inputs"`
+}
+
+type runInputs struct {
+	Datasets []datasetInput `json:"dataset_inputs,omitempty"`
 }
 
 func (r *run) info() runInfo {
@@ -52,7 +56,10 @@ func (s *Service) whole(tx store.Tx, r *run) (b runBody, err error) {
 	if b.Data.Params, err = pairs(tx, bucketParam, key); err != nil {
 		return b, err
 	}
-	b.Data.Tags, err = pairs(tx, bucketTag, key)
+	if b.Data.Tags, err = pairs(tx, bucketTag, key); err != nil {
+		return b, err
+	}
+	b.Inputs.Datasets, err = inputs(tx, key)
 	return b, err
 }
 
