@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -65,12 +66,25 @@ func folds(list []string, s string) (string, bool) {
 	return list[i], true
 }
 
+// lastName is the last part of a path in a document.
+func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+
 // readSpec reads and checks what can be checked without looking anything up.
 func readSpec(props arm.Doc) (*jobSpec, error) {
 	p := &jobSpec{
 		Command: props.String("command"), Code: props.String("codeId"), Environment: props.String("environmentId"),
 		Compute: props.String("computeId"), Instances: props.Int("resources.instanceCount", 1), Processes: 1,
 		Inputs: map[string]jobInput{}, Outputs: map[string]jobOutput{},
+	}
+	for _, path := range []string{
+		"resources.instanceCount", "queueSettings.priority",
+		"distribution.processCountPerInstance", "distribution.workerCount", "distribution.parameterServerCount",
+	} {
+		if v := props.Get(path); v != nil {
+			if f, ok := v.(float64); ok && (f != math.Trunc(f) || math.Abs(f) > math.MaxInt32) || !ok && props.Int(path, math.MinInt) == math.MinInt {
+				return nil, userError("properties."+path, "The value %v of '%s' is invalid: it must be a whole number.", v, lastName(path))
+			}
+		}
 	}
 	switch {
 	case strings.TrimSpace(p.Command) == "":
@@ -191,6 +205,10 @@ func (p *jobSpec) readQueue(props arm.Doc) error {
 // maxMPINodes is Azure's limit for an MPI job.
 const maxMPINodes = 100
 
+// maxProcesses is the most processes of a job. It is Azimuth's own: what a mistyped
+// number asks for would drown the machine.
+const maxProcesses = 4096
+
 func (p *jobSpec) readDistribution(props arm.Doc) error {
 	d := props.Object("distribution")
 	if d == nil {
@@ -204,6 +222,9 @@ func (p *jobSpec) readDistribution(props arm.Doc) error {
 		}
 		if p.Processes < 1 {
 			return userError("properties.distribution.processCountPerInstance", "The value %d of 'processCountPerInstance' is invalid: it must be at least 1.", p.Processes)
+		}
+		if p.Processes > maxProcesses/max(1, min(p.Instances, maxProcesses)) {
+			return userError("properties.distribution.processCountPerInstance", "The job asks for %d processes on each of %d nodes; a job has at most %d.", p.Processes, p.Instances, maxProcesses)
 		}
 		if p.Distribution == "Mpi" && p.Instances > maxMPINodes {
 			return userError("properties.resources.instanceCount", "The job asks for %d nodes; an MPI job runs on at most %d.", p.Instances, maxMPINodes)

@@ -34,10 +34,15 @@ func validateCluster(put *arm.Put) error {
 			}
 		}
 	}
+	// maxNodes is Azure's limit for a cluster whose nodes do not communicate; others
+	// can have fewer.
+	const maxNodes = 65_000
 	low, high := body.Int(scale+".minNodeCount", 0), body.Int(scale+".maxNodeCount", 0)
 	switch {
 	case high < 1:
 		return invalid(scale+".maxNodeCount", "The property 'maxNodeCount' is %d; it is at least 1.", high)
+	case high > maxNodes:
+		return invalid(scale+".maxNodeCount", "The property 'maxNodeCount' is %d; a cluster has at most %d nodes.", high, maxNodes)
 	case low > high:
 		return invalid(scale+".minNodeCount", "The property 'minNodeCount' (%d) is greater than 'maxNodeCount' (%d).", low, high)
 	}

@@ -276,6 +276,7 @@ func TestClusterRefusals(t *testing.T) {
 		{"c-one", cluster(size + `"x":1`), 400, "BadRequest", "maxNodeCount"},
 		{"c-one", cluster(size + `"scaleSettings":{"maxNodeCount":1,"minNodeCount":2}`), 400, "BadRequest", "greater than"},
 		{"c-one", cluster(size + `"scaleSettings":{"maxNodeCount":0}`), 400, "BadRequest", "at least 1"},
+		{"c-one", cluster(size + `"scaleSettings":{"maxNodeCount":65001}`), 400, "BadRequest", "at most 65000"},
 		{"c-one", cluster(size + `"scaleSettings":{"maxNodeCount":1.5}`), 400, "BadRequest", "whole number"},
 		{"c-one", cluster(size + `"scaleSettings":{"maxNodeCount":1,"nodeIdleTimeBeforeScaleDown":"15m"}`), 400, "BadRequest", "ISO 8601"},
 		{"c-one", cluster(size + scale + `,"vmPriority":"Cheap"`), 400, "BadRequest", "Cheap"},
