@@ -235,6 +235,45 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// TestIdleTimes has three clusters shrink, each node after its own idle time.
+func TestIdleTimes(t *testing.T) {
+	e, _ := smallEnv(t)
+	w := e.wire()
+	w.putCluster(t, "cpu-cluster", "Standard_D4s_v3", "Dedicated", 0, 3, "PT15M")
+	w.putCluster(t, "gpu-cluster", "Standard_NC4as_T4_v3", "Dedicated", 0, 2, "PT30M")
+	w.putCluster(t, "low-pri-cluster", "Standard_D8s_v3", "LowPriority", 1, 2, "PT10M")
+	job := func(name, cluster string, nodes int) {
+		t.Helper()
+		e.run("ml", "job", "create", "-f", jobFile(t, "true", fmt.Sprintf("name: %s\nresources:\n  instance_count: %d\n", name, nodes), nil),
+			"--set", "compute=azureml:"+cluster)
+		e.awaitStatus(name, "Completed")
+	}
+	job("a", "cpu-cluster", 2)
+	job("b", "gpu-cluster", 1)
+	job("c", "low-pri-cluster", 2)
+	for _, step := range []struct {
+		advance       string
+		again         bool // a job runs on one node of cpu-cluster after that
+		cpu, gpu, low int
+	}{
+		{advance: "9m", again: true, cpu: 2, gpu: 1, low: 2},
+		{advance: "2m", cpu: 2, gpu: 1, low: 1}, // its minimum
+		{advance: "5m", cpu: 1, gpu: 1, low: 1},
+		{advance: "9m", cpu: 0, gpu: 1, low: 1},
+		{advance: "6m", cpu: 0, gpu: 0, low: 1},
+	} {
+		e.run("clock", "advance", step.advance)
+		for name, want := range map[string]int{"cpu-cluster": step.cpu, "gpu-cluster": step.gpu, "low-pri-cluster": step.low} {
+			if c := e.cluster(name).Properties.Properties; c.CurrentNodeCount != want || c.AllocationState != "Steady" {
+				t.Errorf("after %s more %s has %d nodes, want %d, and is %s", step.advance, name, c.CurrentNodeCount, want, c.AllocationState)
+			}
+		}
+		if step.again {
+			job("d", "cpu-cluster", 1)
+		}
+	}
+}
+
 // TestResizeWhileJobsRun changes scale settings in place with PATCH and PUT, and
 // deletes a cluster, all with jobs on it.
 func TestResizeWhileJobsRun(t *testing.T) {
