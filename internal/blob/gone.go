@@ -110,8 +110,12 @@ func (e *engine) expireGone(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				if g == nil {
-					return fmt.Errorf("deleted container %q has no row", key)
+				if g == nil || dueKey(g.Until, key) != d {
+					// Nothing bears this row out. It must not hold up the others.
+					if err := tx.Delete(bucketGoneDue, d); err != nil {
+						return err
+					}
+					continue
 				}
 				if err := forgetGone(tx, key, g); err != nil {
 					return err

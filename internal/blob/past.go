@@ -331,7 +331,8 @@ func (e *engine) snapshot(ctx context.Context, r ref, meta map[string]string, ch
 		if b.Version == 0 {
 			return nil
 		}
-		if err := e.advance(tx, p, r.uid, at); err != nil {
+		_, version := e.stamp() // not the snapshot's time: that names a row of its own
+		if err := e.advance(tx, p, r.uid, version); err != nil {
 			return err
 		}
 		return save(tx, bucketBlobs, p.key, b)
@@ -428,7 +429,11 @@ func (e *engine) expirePast(ctx context.Context) error {
 					return err
 				}
 				if rec == nil || dueKey(rec.Until, key) != d {
-					return fmt.Errorf("deleted blob %q has another date", key)
+					// Nothing bears this row out. It must not hold up the others.
+					if err := tx.Delete(bucketDue, d); err != nil {
+						return err
+					}
+					continue
 				}
 				more, err := e.release(tx, &rec.blobRec)
 				if err != nil {

@@ -241,11 +241,23 @@ func TestVersions(t *testing.T) {
 	upload(t, cc, "v", "plain")
 	upload(t, cc, "v", "plainer")
 	wantNames(t, cc, container.ListBlobsInclude{Versions: true}, "v@ v@ v@ v@ v")
+	if got := content(ctx, must[*sdkblob.Client](t)(v.WithSnapshot(*snap.Snapshot))); got != "one" {
+		t.Errorf("snapshot %q", got)
+	}
+	if n := len(strings.Fields(listed(t, cc, everything, 5000))); n != 6 {
+		t.Errorf("%d of everything", n)
+	}
 	// All of it goes with the container.
+	w.retain(RetentionPolicy{Days: 5})
+	upload(t, cc, "w", "one")
+	upload(t, cc, "w", "two")
 	must[container.DeleteResponse](t)(cc.Delete(ctx, nil))
 	w.sound()
 	if r := must[*Report](t)(w.svc.Check(ctx)); r.Blobs != 0 || r.Files != 0 || r.Bytes != 0 {
 		t.Errorf("left %+v", r)
+	}
+	if n := w.count(bucketPast) + w.count(bucketDue); n != 0 {
+		t.Errorf("%d rows left", n)
 	}
 }
 
