@@ -312,6 +312,7 @@ resource "azurerm_role_assignment" "it" {
 	other := newEnv(t)
 	other.addr = e.addr
 	other.fails(1, "another program listens", "serve")
+	other.fails(1, "Choose another address: --listen", "up", role)
 	if os.Getuid() != 0 {
 		e.fails(1, "cannot be written to", "serve", "--home", "/proc/azimuth")
 	}

@@ -63,7 +63,8 @@ func (a *app) startServer(ctx context.Context, f serveFlags) (home.Server, error
 		<-ctx.Done()
 		r.Close()
 	}()
-	line, err := bufio.NewReader(r).ReadString('\n')
+	said := bufio.NewReader(r)
+	line, err := said.ReadString('\n')
 	if ctx.Err() != nil {
 		return s, ctx.Err()
 	}
@@ -73,7 +74,8 @@ func (a *app) startServer(ctx context.Context, f serveFlags) (home.Server, error
 		if s, again := d.AwaitServer(ctx); again == nil || ctx.Err() != nil {
 			return s, again
 		}
-		return s, fmt.Errorf("the server did not start: %s", msg)
+		advice, _ := said.Peek(said.Buffered()) // written at once with the first line
+		return s, fmt.Errorf("the server did not start: %s", strings.TrimRight(msg+"\n"+string(advice), "\n"))
 	}
 	if strings.TrimSpace(line) != "ready" {
 		return s, hint(fmt.Errorf("the server ended before it was ready: %v", err), "Its log is %s.", d.Log())
