@@ -84,10 +84,11 @@ func ParseAsset(kind AssetKind, text []byte, o Options) (*Asset, error) {
 	return a, nil
 }
 
-// assetName and datastoreName are what azure-ai-ml accepts.
+// assetName and datastoreName are what azure-ai-ml accepts, of at most maxName
+// letters.
 var (
-	assetName     = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$`)
-	datastoreName = regexp.MustCompile(`^[a-z0-9_]{1,255}$`)
+	assetName     = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+	datastoreName = regexp.MustCompile(`^[a-z0-9_]+$`)
 	runPath       = regexp.MustCompile(`^runs:/([^/]+)/(.+)$`)
 )
 
@@ -101,9 +102,9 @@ func (d *decoder) asset(kind AssetKind, doc *document) *Asset {
 	switch {
 	case n == nil:
 		o.missing("name", "")
-	case kind == DatastoreAsset && a.Name != "" && !datastoreName.MatchString(a.Name):
+	case kind == DatastoreAsset && a.Name != "" && !isName(datastoreName, a.Name):
 		d.failf(doc, n, "name", "a datastore's name has up to 255 lower-case letters, digits and underscores")
-	case kind != DatastoreAsset && a.Name != "" && !assetName.MatchString(a.Name):
+	case kind != DatastoreAsset && a.Name != "" && !isName(assetName, a.Name):
 		d.failf(doc, n, "name", "a name has up to 255 letters, digits, hyphens, dots and underscores, and begins with a letter or digit")
 	}
 	if kind == DatastoreAsset {
@@ -114,7 +115,7 @@ func (d *decoder) asset(kind AssetKind, doc *document) *Asset {
 		if n = d.follow(doc, n, "version"); n == nil {
 			return nil
 		}
-		if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || !assetName.MatchString(n.Value) {
+		if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || !isName(assetName, n.Value) {
 			d.failf(doc, n, "version", "a version has letters, digits, hyphens, dots and underscores, and begins with a letter or digit")
 		}
 		a.Version = n.Value

@@ -414,3 +414,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestNamesHaveALimit(t *testing.T) {
+	for n, ok := range map[int]bool{255: true, 256: false} {
+		_, err := Parse([]byte("command: x\nenvironment: azureml:e:1\nname: "+strings.Repeat("a", n)+"\n"), Options{})
+		if (err == nil) != ok {
+			t.Errorf("a name of %d letters: %v", n, err)
+		}
+	}
+}

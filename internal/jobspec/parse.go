@@ -131,8 +131,17 @@ func (d *decoder) jobType(o *object) string {
 	return ""
 }
 
-// jobName is the pattern of a job's resource name in the REST API.
-var jobName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,254}$`)
+// maxName is how long names are at most. It is no part of the patterns, because
+// each process of azimuth compiles them and a bound makes that slow.
+const maxName = 255
+
+func isName(pattern *regexp.Regexp, s string) bool {
+	return len(s) <= maxName && pattern.MatchString(s)
+}
+
+// jobName is the pattern of a job's resource name in the REST API, of at most
+// maxName letters.
+var jobName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9\-_]*$`)
 
 // ioName is what the CLI lets inputs and outputs be called.
 var ioName = regexp.MustCompile(`^[a-zA-Z_]+[a-zA-Z0-9_]*$`)
@@ -159,7 +168,7 @@ func (d *decoder) job(doc *document) *Job {
 		Properties:     o.stringMap("properties", true),
 		Command:        o.name("command"),
 	}
-	if n := o.value["name"]; n != nil && j.Name != "" && !jobName.MatchString(j.Name) {
+	if n := o.value["name"]; n != nil && j.Name != "" && !isName(jobName, j.Name) {
 		d.failf(doc, n, "name", "a job name has up to 255 letters, digits, - and _, and begins with a letter or digit")
 	}
 	j.Code = d.code(o)
