@@ -139,12 +139,12 @@ func TestWorkspacePlans(t *testing.T) {
 		args  []string
 		want  string
 	}{
-		{5, nil, "Plan: 26 to add, 0 to change, 0 to destroy."},
-		{5, []string{"-var-file=dev.tfvars", user}, "Plan: 27 to add, 0 to change, 0 to destroy."},
-		{5, []string{"-var-file=staging.tfvars"}, "Plan: 27 to add, 0 to change, 0 to destroy."},
-		{5, []string{"-var-file=production.tfvars"}, "Plan: 27 to add, 0 to change, 0 to destroy."},
-		{4, []string{"-var-file=production.tfvars", user}, "Plan: 28 to add, 0 to change, 0 to destroy."},
-		{3, []string{"-var-file=production.tfvars", user}, "Plan: 28 to add, 0 to change, 0 to destroy."},
+		{5, nil, "Plan: 28 to add, 0 to change, 0 to destroy."},
+		{5, []string{"-var-file=dev.tfvars", user}, "Plan: 29 to add, 0 to change, 0 to destroy."},
+		{5, []string{"-var-file=staging.tfvars"}, "Plan: 29 to add, 0 to change, 0 to destroy."},
+		{5, []string{"-var-file=production.tfvars"}, "Plan: 29 to add, 0 to change, 0 to destroy."},
+		{4, []string{"-var-file=production.tfvars", user}, "Plan: 30 to add, 0 to change, 0 to destroy."},
+		{3, []string{"-var-file=production.tfvars", user}, "Plan: 30 to add, 0 to change, 0 to destroy."},
 	} {
 		t.Run(strings.Join(append([]string{strconv.Itoa(c.major)}, c.args...), " "), func(t *testing.T) {
 			cmd := inStack(t, c.major, append([]string{"plan", "-no-color", "-input=false"}, c.args...)...)
