@@ -110,6 +110,20 @@ func TestAzureCLI(t *testing.T) {
 	if got := e.azNames("keyvault", "list"); got != "kv-small" {
 		t.Errorf("vaults: %s", got)
 	}
+	var vault struct{ Properties struct{ VaultURI string } }
+	if e.az(&vault, "keyvault", "show", "-n", "kv-small"); vault.Properties.VaultURI != "https://kv-small.vault.azure.net/" {
+		t.Errorf("vault: %+v", vault)
+	}
+	if got := e.azNames("storage", "account", "list"); !strings.Contains(got, "stsmall001") {
+		t.Errorf("storage accounts: %s", got)
+	}
+	var updated struct{ Tags map[string]string }
+	if e.az(&updated, "group", "update", "-n", "rg-small", "--set", "tags.team=ml"); updated.Tags["team"] != "ml" {
+		t.Errorf("tags: %+v", updated)
+	}
+	if got := e.azNames("group", "list", "--tag", "team=ml"); got != "rg-small" {
+		t.Errorf("groups of the team: %s", got)
+	}
 	if got := e.roleNames(account.ID); !strings.Contains(got, " Owner") || !strings.Contains(got, "/containers/data Storage Blob Data Reader") {
 		t.Errorf("role assignments: %s", got)
 	}
