@@ -130,6 +130,7 @@ func (s *Service) authorizeAnonymous(c *call) error {
 		return err
 	}
 	if rec.Public == "container" || (rec.Public == "blob" && c.op.public == "blob") {
+		c.anonymous = true
 		return nil
 	}
 	return refused

@@ -29,6 +29,7 @@ type call struct {
 	as              *actor    // on whose behalf; nil is the superuser
 	at              *moment   // of the blob's past; nil is the blob itself
 	granted         string    // the permissions of the SAS
+	anonymous       bool      // public access lets the caller read, and no more
 	// addOnly tells that the caller may write the blob only if it is new.
 	addOnly bool
 }

@@ -33,6 +33,9 @@ func (s *Service) mayTag(c *call, what string) error {
 	if c.acct.HNS {
 		return notImplemented("blob tags with a hierarchical namespace")
 	}
+	if c.anonymous {
+		return refuse("NoAuthenticationInformation")
+	}
 	if c.sas != nil && !strings.Contains(c.granted, "t") {
 		return refuse("AuthorizationPermissionMismatch")
 	}

@@ -152,6 +152,11 @@ func TestWhoMayTag(t *testing.T) {
 		}
 	}
 	w.wantFound("a = 'b c'", "box/t")
+	// Public access is not to tags.
+	want(t, w.do("PUT", "box?restype=container&comp=acl", "", "x-ms-blob-public-access", "container"), 200, "")
+	list := acctURL + "box?restype=container&comp=list"
+	want(t, w.get("GET", list, "", "x-ms-version", "2022-11-02"), 200, "")
+	want(t, w.get("GET", list+"&include=tags", "", "x-ms-version", "2022-11-02"), 401, "NoAuthenticationInformation")
 	// They are not for a hierarchical namespace.
 	w.lake()
 	resp := w.lakeBlob("PUT", "tree/x", "x-ms-blob-type", "BlockBlob", "x-ms-tags", "a=b")
