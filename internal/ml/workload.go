@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -518,12 +519,14 @@ func (s *Service) Finished(ctx context.Context, item compute.Item, outcome compu
 	return nil
 }
 
-// final reports whether trying again cannot mend an error.
+// final reports whether trying again cannot mend an error. A full disk is one:
+// what a job cannot store is in the way itself.
 func final(err error) bool {
 	var refused *blob.Error
 	var e *arm.Error
 	return errors.Is(err, blob.ErrNoAccount) || errors.Is(err, store.ErrNotFound) || errors.As(err, &e) ||
-		errors.As(err, &refused) && refused.Status >= 400 && refused.Status < 500
+		errors.As(err, &refused) && refused.Status >= 400 && refused.Status < 500 ||
+		errors.Is(err, syscall.ENOSPC) || errors.Is(err, store.ErrFull)
 }
 
 // failure is why a job did not complete, or nil. Codes and texts are Azimuth's

@@ -4,11 +4,14 @@ package local
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/azimuth-ml/azimuth/internal/compute"
 )
@@ -48,4 +51,13 @@ func gpus(ctx context.Context) int {
 		}
 	}
 	return n
+}
+
+// diskFree is how many bytes the disk of a directory has left for this user.
+func diskFree(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("look at the disk of %s: %w", dir, err)
+	}
+	return st.Bavail * uint64(st.Bsize), nil
 }

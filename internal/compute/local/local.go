@@ -142,6 +142,7 @@ func Open(o Options) (*Runner, error) {
 		r.limits = nil
 	}
 	r.limits.sweep()
+	r.makeRoom()
 	if err := r.discover(); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("open the local runner: %w", err)
@@ -452,6 +453,7 @@ func (r *Runner) follow(t *task, alive aliveness, cmd *exec.Cmd) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		t.result = res
+		r.makeRoom()
 		close(t.ended)
 		r.standBy(t.ref.NodeID)
 		r.tell(t.report())
@@ -487,7 +489,17 @@ func (r *Runner) RemoveTask(_ context.Context, taskID string) error {
 		return fmt.Errorf("remove task %s: %w", taskID, err)
 	}
 	delete(r.tasks, taskID)
+	r.makeRoom()
 	return nil
+}
+
+// makeRoom sees to the reserve: it gives way when the disk is full, and is there
+// again when it is not.
+func (r *Runner) makeRoom() {
+	room := reserve{filepath.Join(r.dir, "reserve"), diskFree}
+	if err := errors.Join(room.yield(r.dir), room.hold(r.dir)); err != nil {
+		r.log.Warn("cannot see to the room on the disk", logError, err)
+	}
 }
 
 // checkName refuses what is not a plain file name.

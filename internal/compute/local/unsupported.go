@@ -55,3 +55,5 @@ func SuperviseMain(_ context.Context, _ []string, stderr io.Writer) int {
 	fmt.Fprintln(stderr, "azimuth supervise:", errUnsupported)
 	return 1
 }
+
+func diskFree(string) (uint64, error) { return 0, errUnsupported }
