@@ -120,9 +120,7 @@ func (k *Kernel) Tenant() string { return k.cfg.Tenant }
 
 const maxBody = 4 << 20 // ARM's own limit on a request body
 
-func apiVersionPattern() *regexp.Regexp {
-	return regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-[a-zA-Z0-9.]+)?$`)
-}
+var apiVersionPattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-[a-zA-Z0-9.]+)?$`)
 
 // ServeHTTP implements http.Handler.
 func (k *Kernel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -198,7 +196,7 @@ func (k *Kernel) serve(r *http.Request) (*Response, error) {
 	case req.APIVersion == "":
 		return nil, BadRequest("MissingApiVersionParameter",
 			"The api-version query parameter (?api-version=) is required for all requests.")
-	case !apiVersionPattern().MatchString(req.APIVersion):
+	case !apiVersionPattern.MatchString(req.APIVersion):
 		return nil, BadRequest("InvalidApiVersionParameter",
 			"The api-version '%s' is invalid. The format is 'YYYY-MM-DD' with an optional suffix such as '-preview'.", req.APIVersion)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
@@ -61,19 +62,19 @@ func curatedVersion(id arm.ID) *arm.Resource {
 	return r
 }
 
-func registryEnvironment() *regexp.Regexp {
+var registryEnvironment = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^azureml://registries/([^/]+)/environments/([^/]+)/(?:versions|labels)/([^/]+)$`)
-}
+})
 
-func labelled() *regexp.Regexp {
+var labelled = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^(/subscriptions/.+/environments/[^/]+)/labels/latest$`)
-}
+})
 
 // shortEnvironment is azureml:NAME:VERSION or azureml:NAME@LABEL, which azure-ai-ml
 // sends for curated environments.
-func shortEnvironment() *regexp.Regexp {
+var shortEnvironment = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^azureml:([^/:@]+)(?::([^/:@]+)|@(latest))$`)
-}
+})
 
 // environmentOf finds the environment version that a job names: its ARM ID, a
 // label's, a name and version, or one of the registry azureml. Errors are

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/blob"
@@ -29,17 +30,17 @@ type place struct {
 	Type string
 }
 
-func datastoreURI() *regexp.Regexp {
+var datastoreURI = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^azureml://(?:subscriptions/([^/]+)/resourcegroups/([^/]+)/(?:providers/Microsoft\.MachineLearningServices/)?workspaces/([^/]+)/)?datastores/([^/]+)/(?:paths(?:/|$))?(.*)$`)
-}
+})
 
-func assetURI() *regexp.Regexp {
+var assetURI = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^azureml:(?://)?(?:locations/[^/]+/workspaces/[^/]+/)?(data|models)/([^/]+)/versions/([^/]+)$`)
-}
+})
 
-func jobOutputURI() *regexp.Regexp {
+var jobOutputURI = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^azureml://jobs/([^/]+)/outputs/([^/]+?)(?:/paths/(.*))?$`)
-}
+})
 
 // locate says where a URI of a job or asset leads. Its errors are *arm.Error.
 func (s *Service) locate(ctx context.Context, tx store.Tx, ws *workspace, uri string) (*place, error) {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Access decides about requests.
@@ -168,9 +169,9 @@ func (s *Service) registry() map[string]route {
 // workspacePath is where a workspace's tracking server is, on the regional host
 // of the workspace's data plane: azureml-mlflow and Azure's tracking URIs use
 // v1.0 and v2.0 alike.
-func workspacePath() *regexp.Regexp {
+var workspacePath = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^/mlflow/v[12]\.0(/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+)/api/(2\.0|3\.0)/(mlflow|mlflow-artifacts)/(.+)$`)
-}
+})
 
 // ServeHTTP implements http.Handler.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {

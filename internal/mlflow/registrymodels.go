@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"sync"
 
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -153,9 +154,13 @@ type aliasRef struct {
 }
 
 // aliasName is what MLflow accepts, less what it keeps for itself.
-func aliasName() *regexp.Regexp { return regexp.MustCompile(`^[\w\-]{1,255}$`) }
+var aliasName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[\w\-]{1,255}$`)
+})
 
-func versionLike() *regexp.Regexp { return regexp.MustCompile(`(?i)^(v\d+|latest)$`) }
+var versionLike = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^(v\d+|latest)$`)
+})
 
 func (s *Service) setAlias(c *call) (any, error) {
 	var q aliasRef
