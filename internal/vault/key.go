@@ -268,31 +268,6 @@ func parsePrivate(text []byte) (crypto.Signer, error) {
 	return nil, bad
 }
 
-// rotateKey makes a new version like the current one.
-func (c *call) rotateKey() (any, error) {
-	_, v, err := c.find()
-	if err != nil {
-		return nil, err
-	}
-	in := &keyRequest{Type: v.Key.Type, Ops: v.Key.Ops}
-	in.Tags = v.Tags
-	old, err := c.private(v)
-	if err != nil {
-		return nil, err
-	}
-	switch k := old.(type) {
-	case *rsa.PrivateKey:
-		in.Size = k.N.BitLen()
-	case *ecdsa.PrivateKey:
-		in.Curve = k.Curve.Params().Name
-	}
-	private, err := generate(in)
-	if err != nil {
-		return nil, err
-	}
-	return c.keep(in, private)
-}
-
 func (c *call) getKey() (any, error) {
 	o, v, err := c.find()
 	if err != nil {

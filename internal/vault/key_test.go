@@ -272,7 +272,7 @@ func TestKeysAreRefused(t *testing.T) {
 		{"kv", "officer", "POST", "/keys/x/create" + v, `{"kty":"EC","key_ops":["encrypt"]}`, 400, "BadParameter", ""},
 		{"kv", "officer", "POST", "/keys/x/create" + v, `{"kty":"EC","release_policy":{"data":"e30"}}`, 501, "NotImplementedByAzimuth", ""},
 		{"kv", "officer", "POST", "/keys/x/create" + v, `{"kty":"EC","attributes":{"nbf":20,"exp":10}}`, 400, "BadParameter", ""},
-		{"kv", "officer", "GET", "/keys/mine/rotationpolicy/x" + v, "", 501, "NotImplementedByAzimuth", ""},
+		{"kv", "officer", "GET", "/keys/mine/release/x" + v, "", 501, "NotImplementedByAzimuth", ""},
 	} {
 		resp, body := p.do(t, tc.host, tc.token, tc.method, tc.path, tc.body)
 		var e struct {

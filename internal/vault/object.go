@@ -196,8 +196,10 @@ func (s slot) recover(tx store.Tx, now time.Time) (*object, *version, error) {
 
 // forget removes a deleted object for good.
 func (s slot) forget(tx store.Tx) error {
-	if err := tx.Delete(deletedBucket, s.key()); err != nil {
-		return err
+	for _, bucket := range []string{deletedBucket, rotationBucket} {
+		if err := tx.Delete(bucket, s.key()); err != nil {
+			return err
+		}
 	}
 	return deleteAll(tx, versionsBucket, s.key()+"/")
 }

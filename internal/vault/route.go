@@ -82,6 +82,7 @@ func operations() []operation {
 			op(keys, "POST", "keys/{name}/{version}/"+name, name, action+"/action", serve),
 		}
 	}
+	const policies = "Microsoft.KeyVault/vaults/keyrotationpolicies/"
 	const contacts = "Microsoft.KeyVault/vaults/certificatecontacts/"
 	return slices.Concat(common(secrets, "readMetadata/action"), common(keys, "read"), []operation{
 		op(secrets, "PUT", "secrets/{name}", "set", "setSecret/action", (*call).setSecret),
@@ -93,6 +94,8 @@ func operations() []operation {
 		op(keys, "POST", "keys/{name}/create", "create", "create/action", (*call).createKey),
 		op(keys, "PUT", "keys/{name}", "import", "import/action", (*call).importKey),
 		op(keys, "POST", "keys/{name}/rotate", "rotate", "rotate/action", (*call).rotateKey),
+		{"GET", "keys/{name}/rotationpolicy", keys, "getrotationpolicy", []string{policies + "read"}, (*call).getRotationPolicy},
+		{"PUT", "keys/{name}/rotationpolicy", keys, "setrotationpolicy", []string{policies + "write"}, (*call).setRotationPolicy},
 		op(keys, "GET", "keys/{name}", "get", "read", (*call).getKey),
 		op(keys, "GET", "keys/{name}/{version}", "get", "read", (*call).getKey),
 		op(keys, "PATCH", "keys/{name}", "update", "update/action", (*call).updateKey),
@@ -161,7 +164,7 @@ func unnamed(segs []string) string {
 	segs = slices.Clone(segs)
 	for i := 1; i < len(segs); i++ {
 		switch segs[i] {
-		case "versions", "policy", "pending", "backup", "restore", "import", "issuers", "recover":
+		case "versions", "policy", "pending", "rotationpolicy", "backup", "restore", "import", "issuers", "recover":
 		default:
 			segs[i] = "{name}"
 		}

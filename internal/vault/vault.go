@@ -168,6 +168,11 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := c.authorize(o); err != nil {
 		return nil, err
 	}
+	if c.slot.kind == keys && c.slot.name != "" {
+		if err := c.rotateDue(); err != nil {
+			return nil, err
+		}
+	}
 	return o.serve(c)
 }
 
@@ -179,7 +184,7 @@ func (s *Service) challenge(w http.ResponseWriter) {
 
 // DeleteVault removes everything in a vault that is gone for good.
 func (s *Service) DeleteVault(tx store.Tx, uid string) error {
-	for _, bucket := range []string{objectsBucket, deletedBucket, versionsBucket} {
+	for _, bucket := range []string{objectsBucket, deletedBucket, versionsBucket, rotationBucket} {
 		if err := deleteAll(tx, bucket, uid+"/"); err != nil {
 			return err
 		}

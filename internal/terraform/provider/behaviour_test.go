@@ -251,11 +251,11 @@ func TestNotImplemented(t *testing.T) {
 	})
 	wantError(t, resp.Diagnostics, "static_website: this argument of azurerm_storage_account is not implemented by Azimuth's built-in provider yet")
 
-	data, err := d.srv.ReadDataSource(t.Context(), &tfprotov5.ReadDataSourceRequest{TypeName: "azurerm_key_vault_key"})
+	data, err := d.srv.ReadDataSource(t.Context(), &tfprotov5.ReadDataSourceRequest{TypeName: "azurerm_network_security_group"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, data.Diagnostics, "data.azurerm_key_vault_key is not implemented")
+	wantError(t, data.Diagnostics, "data.azurerm_network_security_group is not implemented")
 }
 
 func TestProviderBlock(t *testing.T) {

@@ -7,6 +7,7 @@ func resourceTypes() []*resourceType {
 		applicationInsights(),
 		containerRegistry(),
 		keyVault(),
+		keyVaultKey(),
 		keyVaultSecret(),
 		logAnalyticsWorkspace(),
 		machineLearningComputeCluster(),
@@ -28,6 +29,7 @@ func resourceTypes() []*resourceType {
 func dataSources() []*dataSource {
 	return []*dataSource{
 		dataClientConfig(),
+		dataKeyVaultKey(),
 		dataKeyVaultSecret(),
 		dataRoleDefinition(),
 		dataSubscription(),
