@@ -46,7 +46,7 @@ func (s *Service) history(r *http.Request, v *visit, rest string) (any, error) {
 	case op == "details":
 		return s.details(ctx, h)
 	case op == "children":
-		return map[string]any{"value": []any{}}, nil // command jobs have none
+		return s.children(ctx, v, h)
 	case strings.HasPrefix(op, "serviceinstances/"):
 		return map[string]any{"instances": map[string]any{}}, nil
 	case op == "artifacts" || strings.HasPrefix(op, "artifacts/"):
@@ -133,13 +133,18 @@ func outputAssetID() *regexp.Regexp {
 func (h *runHistory) common() map[string]any {
 	out := map[string]any{
 		"runId": h.Name, "runUuid": h.Item[strings.LastIndexByte(h.Item[:strings.LastIndexByte(h.Item, '/')], '/')+1 : strings.LastIndexByte(h.Item, '/')],
-		"rootRunId": h.Name, "target": lastSegment(h.Compute), "status": h.doc.String("status"),
+		"rootRunId": h.root(), "target": lastSegment(h.Compute), "status": h.doc.String("status"),
 		"properties": h.doc.Object("properties"), "parameters": h.doc.Object("parameters"), "tags": orEmpty(h.doc.Object("tags")),
 		"createdBy": map[string]any{
 			"userObjectId": h.Submitter.ObjectID, "userTenantId": h.Submitter.TenantID, "userName": h.Submitter.Name,
 		},
-		"userId":  h.Submitter.ObjectID,
-		"compute": map[string]any{"target": lastSegment(h.Compute), "targetType": "AmlCompute", "vmSize": h.size, "instanceCount": h.nodes},
+		"userId": h.Submitter.ObjectID,
+	}
+	if h.Pipeline == nil {
+		out["compute"] = map[string]any{"target": lastSegment(h.Compute), "targetType": "AmlCompute", "vmSize": h.size, "instanceCount": h.nodes}
+	}
+	if h.Parent != "" {
+		out["parentRunId"] = h.ParentName
 	}
 	if !h.Started.IsZero() {
 		out["startTimeUtc"] = stamp(h.Started)
@@ -181,6 +186,37 @@ func (h *runHistory) body() map[string]any {
 		out["queueingInfo"] = map[string]any{"message": w}
 	}
 	return out
+}
+
+// root is the name of the job that a job belongs to in the end: its own, or its
+// pipeline's.
+func (r *run) root() string {
+	if r.Parent != "" {
+		return r.ParentName
+	}
+	return r.Name
+}
+
+// children lists the steps of a pipeline that were submitted, in the order of the
+// pipeline. Command jobs have none.
+func (s *Service) children(ctx context.Context, v *visit, h *runHistory) (any, error) {
+	value := []any{}
+	if h.Pipeline != nil {
+		for _, st := range h.Pipeline.Steps {
+			if st.Item == "" {
+				continue
+			}
+			child, err := s.openHistory(ctx, &visit{ws: v.ws}, st.Run)
+			if e := (*arm.Error)(nil); errors.As(err, &e) && e.Status == http.StatusNotFound {
+				continue // deleted
+			}
+			if err != nil {
+				return nil, err
+			}
+			value = append(value, child.body())
+		}
+	}
+	return map[string]any{"value": value}, nil
 }
 
 // details is the run as the model RunDetails has it, with addresses of its logs.

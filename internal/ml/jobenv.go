@@ -116,7 +116,7 @@ func (x *execution) environment(t task, hosts []string, token, expiry string) ma
 	return map[string]string{
 		"HOME": filepath.Join(t.Root, dirHome), "TMPDIR": filepath.Join(t.Root, dirTemp), "PYTHONUNBUFFERED": "1",
 		"AZUREML_RUN_ID": r.Name, "AZUREML_RUN_TOKEN": token, "AZUREML_RUN_TOKEN_EXPIRY": expiry,
-		"AZUREML_ROOT_RUN_ID": r.Name,
+		"AZUREML_ROOT_RUN_ID": r.root(),
 		// Azimuth's own; a variable of Azure's that counts attempts is not known
 		"AZIMUTH_ATTEMPT":          strconv.Itoa(r.Attempt),
 		"AZUREML_ARM_SUBSCRIPTION": ws.id.Subscription, "AZUREML_ARM_RESOURCEGROUP": ws.id.ResourceGroup,

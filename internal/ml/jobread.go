@@ -109,6 +109,13 @@ func (s *Service) Timeline(tx store.Tx, jobID string) ([]Moment, error) {
 func (r *run) properties() map[string]string {
 	const form = "2006-01-02 15:04:05"
 	out := map[string]string{"_azureml.ComputeTargetType": "amlctrain"}
+	if r.Pipeline != nil {
+		delete(out, "_azureml.ComputeTargetType") // what it is for a pipeline is not known
+	}
+	if r.Parent != "" {
+		out["azureml.moduleName"] = r.Step // azure-ai-ml finds a step by it
+		out["azimuth.parentJob"], out["azimuth.step"] = r.ParentName, r.Step
+	}
 	set := func(name string, t time.Time) {
 		if !t.IsZero() {
 			out[name] = t.UTC().Format(form)

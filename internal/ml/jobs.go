@@ -66,6 +66,9 @@ func (s *Service) validateJob(ctx context.Context, p *arm.Put) error {
 		return s.checkUnchanged(ctx, p)
 	}
 	switch t := props.String("jobType"); {
+	case strings.EqualFold(t, "Pipeline"):
+		props.Set("jobType", "Pipeline")
+		return nil // putPipeline looks at the rest
 	case strings.EqualFold(t, "Command"):
 		props.Set("jobType", "Command")
 	case t == "":
@@ -191,6 +194,9 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 	if p.Existing != nil {
 		return s.updateJob(p, props)
 	}
+	if props.String("jobType") == "Pipeline" {
+		return s.putPipeline(ctx, p, props)
+	}
 	ws := workspaceOf(p.Parent)
 	spec, err := readSpec(props)
 	if err != nil {
@@ -214,6 +220,7 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 				uri += "/"
 			}
 			arm.Doc(m).Default("uri", uri)
+			arm.Doc(m).Set("uri", expandPlace(arm.Doc(m).String("uri"), "workspaceblobstore", name, out))
 			arm.Doc(m).Default("mode", "ReadWriteMount")
 		}
 	}
@@ -225,15 +232,7 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 		return err
 	}
 	r.copyListed(props)
-	r.Experiment, err = s.tracking.CreateJobRun(p.Tx, mlflow.Job{
-		Workspace: ws.UID, Name: name, Experiment: props.String("experimentName"), DisplayName: props.String("displayName"),
-		User: p.Caller.Name, Created: p.Now, Tags: stringsOf(props.Object("tags")),
-	})
-	var taken *mlflow.Error
-	if errors.As(err, &taken) {
-		return arm.Errorf(http.StatusConflict, "Conflict", "There is a run with the ID '%s' in the workspace that is no job; job names and run IDs are one.", name)
-	}
-	if err != nil {
+	if err := s.track(p.Tx, r, props, nil); err != nil {
 		return err
 	}
 	if err := s.runs.Put(p.Tx, r); err != nil {
@@ -300,7 +299,7 @@ func stringsOf(d arm.Doc) map[string]string {
 
 // deleteJob lets a finished job go. Azure's refusal of one that has not ended is
 // not known; its SDK documents that jobs are deleted when they have ended.
-func (s *Service) deleteJob(_ context.Context, d *arm.Delete) error {
+func (s *Service) deleteJob(ctx context.Context, d *arm.Delete) error {
 	r, err := s.runOf(d.Tx, d.Resource)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -325,6 +324,18 @@ func (s *Service) deleteJob(_ context.Context, d *arm.Delete) error {
 			return s.runs.Delete(d.Tx, r.Item)
 		}
 		return err
+	}
+	if r.Parent != "" && !d.Cascade {
+		if parent, err := s.runs.Get(d.Tx, r.Parent); err == nil && !parent.Status.Terminal() {
+			return arm.Errorf(http.StatusConflict, "Conflict", "The job '%s' is a step of the pipeline '%s', which is %s.", r.Name, r.ParentName, parent.Status)
+		} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	if r.Pipeline != nil && !d.Cascade {
+		if err := s.deleteSteps(ctx, d, r); err != nil {
+			return err
+		}
 	}
 	if err := s.runs.Delete(d.Tx, r.Item); err != nil {
 		return err
@@ -352,6 +363,7 @@ const cancelResultName = "locations/{}/mfeOperationResults/{}"
 func (s *Service) cancelJob(ctx context.Context, req *arm.Request) (*arm.Response, error) {
 	var done bool
 	var ws *workspace
+	var pipeline string
 	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		job, err := s.kernel.Load(ctx, tx, req.ID)
 		if err != nil {
@@ -367,20 +379,19 @@ func (s *Service) cancelJob(ctx context.Context, req *arm.Request) (*arm.Respons
 		if done = r.Status.Terminal(); done {
 			return nil
 		}
-		if err := r.move(eventCancel, req.Now); err != nil {
+		if err := s.cancelIn(tx, r, req.Now); err != nil {
 			return err
 		}
-		if err := s.runs.Put(tx, r); err != nil {
-			return err
-		}
-		// what compute does not know any more is being finished by it
-		if err := s.compute.CancelIn(tx, r.Item); err != nil && !errors.Is(err, compute.ErrItemDone) {
-			return err
+		if r.Pipeline != nil {
+			pipeline = r.Item
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if pipeline != "" {
+		s.writePipelineLog(ctx, ws.Account, pipeline)
 	}
 	if done {
 		return &arm.Response{Status: http.StatusOK}, nil
@@ -458,7 +469,12 @@ func (s *Service) listJobs(ctx context.Context, req *arm.Request, parent arm.ID)
 		}
 	}
 	page := &arm.Page{}
-	if t := req.Query.Get("jobtype"); t != "" && !strings.EqualFold(t, "Command") {
+	kind := strings.ToLower(req.Query.Get("jobtype"))
+	switch kind {
+	case "", "command":
+	case "pipeline":
+		view += viewPipeline
+	default:
 		return page, nil // there are no others
 	}
 	err = s.cfg.Store.View(ctx, func(tx store.Tx) error {
@@ -468,13 +484,18 @@ func (s *Service) listJobs(ctx context.Context, req *arm.Request, parent arm.ID)
 		}
 		entry := listEntry(ws.UID, view, req.Query.Get("tag"))
 		var last *run
+		seen := 0
 		for r, err := range s.runs.By(tx, byList, store.Range{Prefix: entry, After: after, Limit: size + 1}) {
 			if err != nil {
 				return err
 			}
-			if len(page.Value) == size {
+			if seen++; seen > size {
 				page.Next = arm.EncodeToken(s.runs.Position(entry+last.sortKey(), last))
 				return nil
+			}
+			last = r
+			if kind == "command" && r.Pipeline != nil {
+				continue // the page is shorter
 			}
 			job, err := s.kernel.Resources().Get(tx, r.Job)
 			if err != nil {
@@ -484,7 +505,7 @@ func (s *Service) listJobs(ctx context.Context, req *arm.Request, parent arm.ID)
 			if err != nil {
 				return err
 			}
-			page.Value, last = append(page.Value, doc), r
+			page.Value = append(page.Value, doc)
 		}
 		return nil
 	})

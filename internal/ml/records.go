@@ -45,6 +45,13 @@ type run struct {
 	Tasks       []task `json:"tasks,omitempty"`
 	// Logs are the names of the logs that there are, such as user_logs/std_log.txt.
 	Logs []string `json:"logs,omitempty"`
+	// Pipeline is set for a pipeline job, which compute does not know.
+	Pipeline *pipelineState `json:"pipeline,omitempty"`
+	// Parent is the item ID of the pipeline that the job is a step of, ParentName
+	// its name, and Step the step's.
+	Parent     string `json:"parent,omitempty"`
+	ParentName string `json:"parentName,omitempty"`
+	Step       string `json:"step,omitempty"`
 	// Deleted says that the resource is gone, and this record goes when the job
 	// has ended.
 	Deleted bool `json:"deleted,omitempty"`
@@ -76,6 +83,8 @@ const (
 	viewA  = "a" // active
 	viewZ  = "z" // archived
 	viewX  = "x" // all
+	// viewPipeline is added to the views of pipelines alone.
+	viewPipeline = "p"
 )
 
 func runRecords() store.Collection[run] {
@@ -85,15 +94,19 @@ func runRecords() store.Collection[run] {
 		Indexes: map[string]func(*run) []string{
 			// newest first, by view, and by view and tag
 			byList: func(r *run) []string {
-				if r.Deleted {
-					return nil
+				if r.Deleted || r.Parent != "" {
+					return nil // steps are listed with their pipeline
 				}
 				view := viewA
 				if r.Archived {
 					view = viewZ
 				}
 				var out []string
-				for _, v := range []string{view, viewX} {
+				views := []string{view, viewX}
+				if r.Pipeline != nil {
+					views = append(views, view+viewPipeline, viewX+viewPipeline)
+				}
+				for _, v := range views {
 					out = append(out, listEntry(r.Workspace, v, "")+r.sortKey())
 					for _, t := range r.Tags {
 						out = append(out, listEntry(r.Workspace, v, t)+r.sortKey())

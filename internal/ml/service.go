@@ -135,6 +135,9 @@ type Service struct {
 	compute  Compute
 	kernel   *arm.Kernel
 
+	// pipelineLogs is held while the log of a pipeline is written.
+	pipelineLogs sync.Mutex
+
 	tails tails
 	stop  context.CancelFunc
 	ctx   context.Context // ends with Close

@@ -29,6 +29,7 @@ type event string
 
 const (
 	eventSubmit   event = "submit"   // it was accepted
+	eventOpen     event = "open"     // it was accepted, and has steps instead of tasks
 	eventPrepare  event = "prepare"  // it got its nodes
 	eventStart    event = "start"    // its tasks run
 	eventRequeue  event = "requeue"  // its nodes are taken away; it waits again
@@ -49,7 +50,7 @@ const (
 //	            ├────────────────────┴───────────────┼──collect──┘ └────stop────▶ Canceled
 //	            └─────────────cancel─────────────────┴─▶ CancelRequested ───────▶ any of the three
 //
-// Prepare happens again when an attempt could not be started. A job whose
+// A pipeline begins as Running: open takes it there. Prepare happens again when an attempt could not be started. A job whose
 // end was requested stays in CancelRequested whatever happens on the way, so
 // that the request can be seen, and ends as its outcome says. Repeating an event
 // changes nothing.
@@ -65,6 +66,10 @@ func nextStatus(s Status, e event) (Status, error) {
 	case eventSubmit:
 		if s == "" {
 			return Queued, nil
+		}
+	case eventOpen:
+		if s == "" {
+			return Running, nil
 		}
 	case eventPrepare:
 		switch s {

@@ -470,6 +470,7 @@ func (s *Service) Finished(ctx context.Context, item compute.Item, outcome compu
 	s.tails.end(item.ID)
 	if r.Status.Terminal() { // only the directory was left to be removed
 		s.clean(r)
+		s.logStep(ctx, r)
 		return nil
 	}
 	failure := s.failure(r, outcome)
@@ -506,6 +507,11 @@ func (s *Service) Finished(ctx context.Context, item compute.Item, outcome compu
 		if rec.Deleted {
 			return nil // the workspace is gone, and its runs with it
 		}
+		if rec.Parent != "" {
+			if err := s.stepEnded(tx, rec, now); err != nil {
+				return err
+			}
+		}
 		return s.tracking.UpdateJobRun(tx, rec.Workspace, rec.Name, mlflow.JobUpdate{Status: status, End: now})
 	})
 	if err != nil {
@@ -515,6 +521,7 @@ func (s *Service) Finished(ctx context.Context, item compute.Item, outcome compu
 	if r.Deleted {
 		return s.cfg.Store.Update(ctx, func(tx store.Tx) error { return s.runs.Delete(tx, item.ID) })
 	}
+	s.logStep(ctx, r)
 	s.log.Info("job ended", "job", r.Job, "status", string(r.Status))
 	return nil
 }
