@@ -35,7 +35,7 @@ race: ## every test, with the race detector
 	@CGO_ENABLED=1 $(MAKE) --no-print-directory test TESTFLAGS='-race $(TESTFLAGS)'
 
 check: lint ## what CI runs: lint, and every test with every client and the race detector
-	@CI=true $(MAKE) --no-print-directory race
+	@CI=true AZIMUTH_SCENARIO_JOBS=2000 $(MAKE) --no-print-directory race
 
 bench: ## request rates, latencies and costs
 	$(GO) test -timeout 60m -run '^$$' -bench . -benchmem ./...
