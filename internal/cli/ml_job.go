@@ -91,14 +91,22 @@ func jobPath(ws arm.Doc, name string) string {
 func (a *app) jobList(f *mlFlags) *cobra.Command {
 	var most int
 	var view viewFlags
-	var tag string
+	var tag, parent string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List jobs, newest first", Args: noArgs,
+		Long: "List jobs, newest first. The steps of a pipeline are listed with --parent-job-name, in the order of the pipeline.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if most < 1 {
 				return usagef("--max-results is a positive number, not %d", most)
 			}
 			return a.withWorkspace(cmd.Context(), f, func(s *session, ws arm.Doc) error {
+				if parent != "" {
+					all, err := s.children(cmd.Context(), ws, parent, most)
+					if err != nil {
+						return err
+					}
+					return a.print("table", all, func() *table { return jobTable(all) })
+				}
 				path := ws.String("id") + "/jobs"
 				q := url.Values{"$top": {strconv.Itoa(min(most, 1000))}}
 				view.query(q)
@@ -115,6 +123,8 @@ func (a *app) jobList(f *mlFlags) *cobra.Command {
 	}
 	cmd.Flags().IntVarP(&most, "max-results", "r", 50, "the most jobs to list")
 	cmd.Flags().StringVar(&tag, "tag", "", "list jobs with this tag alone")
+	cmd.Flags().StringVar(&parent, "parent-job-name", "", "list the steps of this pipeline")
+	cmd.RegisterFlagCompletionFunc("parent-job-name", a.completeNames(f, "jobs"))
 	view.add(cmd)
 	return cmd
 }
@@ -126,6 +136,40 @@ func jobTable(all []arm.Doc) *table {
 		t.add(j.String("name"), j.String("properties.status"), j.String("properties.experimentName"), compute, created(j), j.String("properties.displayName"))
 	}
 	return t
+}
+
+// children are the jobs of the steps of a pipeline that were submitted.
+func (s *session) children(ctx context.Context, ws arm.Doc, parent string, most int) ([]arm.Doc, error) {
+	steps, err := s.steps(ctx, ws, parent)
+	if client.IsNotFound(err) {
+		_, err = s.getJob(ctx, ws, parent) // says what to do
+	}
+	var all []arm.Doc
+	for _, st := range steps[:min(most, len(steps))] {
+		j, err := s.getJob(ctx, ws, st.RunID)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, j)
+	}
+	return all, err
+}
+
+// step is a step of a pipeline as run history has it.
+type step struct {
+	RunID      string
+	Status     string
+	Properties map[string]string
+}
+
+// name is the step's name in the pipeline.
+func (s step) name() string { return s.Properties["azimuth.step"] }
+
+// steps are those of a pipeline that were submitted.
+func (s *session) steps(ctx context.Context, ws arm.Doc, pipeline string) ([]step, error) {
+	var answer struct{ Value []step }
+	err := s.client.DoURL(ctx, http.MethodGet, runHistory(ws)+"/runs/"+url.PathEscape(pipeline)+"/children", nil, &answer)
+	return answer.Value, err
 }
 
 // nameFlag adds the flag that names a job.

@@ -28,12 +28,12 @@ const (
 func (a *app) stream(ctx context.Context, s *session, ws, job arm.Doc) error {
 	name := job.String("name")
 	fmt.Fprintf(a.stdout, "RunId: %s\n", name)
-	st := &streamer{app: a, session: s, job: name, base: runHistory(ws)}
+	st := &streamer{app: a, session: s, job: name, base: runHistory(ws), workspace: ws, steps: map[string]string{}}
 	lost := time.Time{}
 	for {
 		j, err := s.getJob(ctx, ws, name)
 		if err == nil {
-			err = st.copyLog(ctx, job)
+			err = st.follow(ctx, j)
 		}
 		switch {
 		case err == nil:
@@ -51,7 +51,7 @@ func (a *app) stream(ctx context.Context, s *session, ws, job arm.Doc) error {
 			status := job.String("properties.status")
 			st.status(status, job.String("properties.queueingInfo.message"))
 			if terminal(status) {
-				if err := st.copyLog(ctx, job); err != nil {
+				if err := st.follow(ctx, job); err != nil {
 					return err
 				}
 				return a.finished(ctx, s, ws, job)
@@ -84,13 +84,33 @@ func terminal(status string) bool {
 }
 
 type streamer struct {
-	app     *app
-	session *session
-	job     string
-	base    string
-	said    string
-	log     string // shared access URL
-	offset  int64
+	app       *app
+	session   *session
+	job       string
+	base      string
+	workspace arm.Doc
+	said      string
+	log       string // shared access URL
+	offset    int64
+	steps     map[string]string // what was said of each step
+}
+
+// follow shows what is new of a job: its log, or its steps.
+func (st *streamer) follow(ctx context.Context, job arm.Doc) error {
+	if !strings.EqualFold(job.String("properties.jobType"), "Pipeline") {
+		return st.copyLog(ctx)
+	}
+	steps, err := st.session.steps(ctx, st.workspace, st.job)
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if st.steps[s.RunID] != s.Status {
+			st.steps[s.RunID] = s.Status
+			fmt.Fprintf(st.app.stdout, "Step %s (%s): %s\n", s.name(), s.RunID, s.Status)
+		}
+	}
+	return nil
 }
 
 func (st *streamer) status(status, why string) {
@@ -114,7 +134,7 @@ func runHistory(ws arm.Doc) string {
 }
 
 // copyLog writes what the log has beyond what was shown.
-func (st *streamer) copyLog(ctx context.Context, job arm.Doc) error {
+func (st *streamer) copyLog(ctx context.Context) error {
 	if st.log == "" {
 		var details struct{ LogFiles map[string]string }
 		err := st.session.client.DoURL(ctx, http.MethodGet, st.base+"/runs/"+url.PathEscape(st.job)+"/details", nil, &details)

@@ -84,7 +84,10 @@ func (d *decoder) inputs(o *object) map[string]Input {
 		if n == nil {
 			continue
 		}
+		b := d.binding(o.doc, n, key)
 		switch {
+		case b != nil:
+			out[name] = Input{Type: "literal", Binding: b}
 		case n.Kind == yaml.MappingNode:
 			out[name] = d.input(o.doc, n, key)
 		case n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null":
@@ -131,6 +134,10 @@ func (d *decoder) input(doc *document, n *yaml.Node, key string) Input {
 		d.failf(doc, o.value["mode"], o.key("mode"), "%s is for inputs of type mltable alone, and this one is %s", in.Mode, in.Type)
 	}
 	pn := o.take("path")
+	if in.Binding = d.binding(doc, pn, o.key("path")); in.Binding != nil {
+		o.close()
+		return in
+	}
 	path, ok := d.str(doc, pn, o.key("path"))
 	if !ok {
 		if pn == nil {
@@ -181,6 +188,10 @@ func (d *decoder) outputs(o *object) map[string]Output {
 		}
 		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
 			out[name] = Output{Type: "uri_folder"}
+			continue
+		}
+		if b := d.binding(o.doc, n, key); b != nil {
+			out[name] = Output{Type: "uri_folder", Binding: b}
 			continue
 		}
 		p := d.object(o.doc, n, key)

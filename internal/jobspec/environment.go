@@ -12,20 +12,20 @@ func (d *decoder) environment(o *object) Environment {
 	if n == nil {
 		return Environment{}
 	}
-	if n = d.follow(o.doc, n, "environment"); n == nil {
+	if n = d.follow(o.doc, n, o.key("environment")); n == nil {
 		return Environment{}
 	}
 	if n.Kind == yaml.MappingNode {
-		return d.inlineEnvironment(o.doc, n)
+		return d.inlineEnvironment(o.doc, n, o.key("environment"))
 	}
-	s, ok := d.str(o.doc, n, "environment")
+	s, ok := d.str(o.doc, n, o.key("environment"))
 	if !ok {
 		return Environment{}
 	}
 	if file, is := strings.CutPrefix(s, "file:"); is {
-		return d.environmentFile(o.doc, n, file)
+		return d.environmentFile(o.doc, n, o.key("environment"), file)
 	}
-	ref := d.assetRef(o.doc, n, "environment", s)
+	ref := d.assetRef(o.doc, n, o.key("environment"), s)
 	if ref == nil {
 		return Environment{}
 	}
@@ -34,30 +34,30 @@ func (d *decoder) environment(o *object) Environment {
 
 // environmentFile reads the environment YAML that file:path names. Its own
 // relative paths start from its own directory.
-func (d *decoder) environmentFile(doc *document, n *yaml.Node, path string) Environment {
+func (d *decoder) environmentFile(doc *document, n *yaml.Node, key, path string) Environment {
 	if doc.dir == "" {
-		d.failf(doc, n, "environment", "an environment file can be read only beside a job file")
+		d.failf(doc, n, key, "an environment file can be read only beside a job file")
 		return Environment{}
 	}
 	before := len(d.problems)
-	abs := d.localPath(doc, n, "environment", path, filePath)
+	abs := d.localPath(doc, n, key, path, filePath)
 	if len(d.problems) > before {
 		return Environment{}
 	}
 	text, err := readFile(abs)
 	if err != nil {
-		d.problems = append(d.problems, &Problem{Position: d.at(doc, n), Key: "environment", Message: err.Error(), Err: err})
+		d.problems = append(d.problems, &Problem{Position: d.at(doc, n), Key: key, Message: err.Error(), Err: err})
 		return Environment{}
 	}
 	sub := d.parse(abs, filepath.Dir(abs), text)
 	if sub == nil {
 		return Environment{}
 	}
-	return d.inlineEnvironment(sub, sub.root)
+	return d.inlineEnvironment(sub, sub.root, key)
 }
 
-func (d *decoder) inlineEnvironment(doc *document, n *yaml.Node) Environment {
-	o := d.object(doc, n, "environment")
+func (d *decoder) inlineEnvironment(doc *document, n *yaml.Node, key string) Environment {
+	o := d.object(doc, n, key)
 	if o == nil {
 		return Environment{}
 	}

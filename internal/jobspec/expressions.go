@@ -17,7 +17,7 @@ var singleBrace = regexp.MustCompile(`(^|[^{])\{((?:inputs|outputs)\.[^{}]*)\}`)
 
 // expressions checks that a command refers only to what the job declares.
 func (d *decoder) expressions(o *object, n *yaml.Node, j *Job) {
-	if n = d.follow(o.doc, n, "command"); n == nil {
+	if n = d.follow(o.doc, n, o.key("command")); n == nil {
 		return
 	}
 	nth := map[string]int{}
@@ -39,11 +39,11 @@ func (d *decoder) expressions(o *object, n *yaml.Node, j *Job) {
 				continue
 			}
 		case "search_space", "parent":
-			d.problem(pos, "command", whole+" has a meaning only in "+map[string]string{
+			d.problem(pos, o.key("command"), whole+" has a meaning only in "+map[string]string{
 				"search_space": "sweep", "parent": "pipeline"}[kind]+" jobs")
 			continue
 		default:
-			d.problem(pos, "command", whole+" is not known: ${{inputs.<name>}} and ${{outputs.<name>}} are"+
+			d.problem(pos, o.key("command"), whole+" is not known: ${{inputs.<name>}} and ${{outputs.<name>}} are"+
 				hint(kind, []string{"inputs", "outputs"}))
 			continue
 		}
@@ -51,11 +51,11 @@ func (d *decoder) expressions(o *object, n *yaml.Node, j *Job) {
 		if o.has(kind) && len(declared) < len(mappingKeys(o.value[kind])) {
 			continue
 		}
-		d.problem(pos, "command", whole+": "+kind+" declares no "+name+hint(name, declared))
+		d.problem(pos, o.key("command"), whole+": "+kind+" declares no "+name+hint(name, declared))
 	}
 	for _, m := range singleBrace.FindAllStringSubmatch(j.Command, -1) {
 		whole := "{" + m[2] + "}"
-		d.warnings = append(d.warnings, &Problem{Position: d.locate(o.doc, n, whole, 0), Key: "command",
+		d.warnings = append(d.warnings, &Problem{Position: d.locate(o.doc, n, whole, 0), Key: o.key("command"),
 			Message: whole + " is deprecated and is not expanded here; write ${{" + m[2] + "}}"})
 	}
 }

@@ -1,15 +1,19 @@
 // Package jobspec reads Azure Machine Learning CLI v2 job files, the YAML that
 // `az ml job create -f` takes, and turns them into the body of the REST call.
 //
-// Only command jobs are read. What is accepted follows Microsoft's "CLI (v2)
+// Command and pipeline jobs are read. What is accepted follows Microsoft's "CLI (v2)
 // command job YAML schema" (2025-04-14) and, where the page is silent, the
 // schema of the azure-ai-ml package. Every problem names the file, line, column
 // and key, and all problems of a file are reported together.
 package jobspec
 
-import "fmt"
+import (
+	"fmt"
 
-// Job is a command job as its file describes it. Local paths are absolute when
+	"github.com/azimuth-ml/azimuth/internal/pipeline"
+)
+
+// Job is a command or pipeline job as its file describes it. Local paths are absolute when
 // the file was read with ParseFile.
 type Job struct {
 	// Name is the job's ID in the workspace; empty means the submitter makes one.
@@ -48,6 +52,8 @@ type Job struct {
 	Services map[string]Service
 	// Identity is nil when the file has none.
 	Identity *Identity
+	// Pipeline is set for a pipeline job, which has steps and no command.
+	Pipeline *Pipeline
 
 	// Warnings are things that are accepted but probably not meant.
 	Warnings Problems
@@ -165,6 +171,9 @@ type Input struct {
 	Mode string
 	// Datastore is where a local path is uploaded to; "" is the default one.
 	Datastore string
+	// Binding is set for an input of a step that is bound to another value. All but
+	// Mode is then without a meaning.
+	Binding *pipeline.Binding
 }
 
 // Output is a place that the job writes to.
@@ -178,6 +187,9 @@ type Output struct {
 	URI string
 	// Name and Version register the output as an asset.
 	Name, Version string
+	// Binding is set for an output of a step that is one of the pipeline's. All
+	// else is then without a meaning.
+	Binding *pipeline.Binding
 }
 
 // Resources is what the job needs of its compute.
@@ -256,7 +268,7 @@ type Upload struct {
 }
 
 // LocalUploads lists what is local, in a fixed order: code, build context, then
-// inputs by name.
+// inputs by name; then those of a pipeline's steps by name.
 func (j *Job) LocalUploads() []Upload {
 	var ups []Upload
 	if j.Code.Local != "" {
@@ -268,6 +280,11 @@ func (j *Job) LocalUploads() []Upload {
 	for _, name := range sortedKeys(j.Inputs) {
 		if in := j.Inputs[name]; in.Local != "" {
 			ups = append(ups, Upload{Kind: "input", Name: name, Path: in.Local, Datastore: in.Datastore})
+		}
+	}
+	if j.Pipeline != nil {
+		for _, name := range sortedKeys(j.Pipeline.Steps) {
+			ups = append(ups, j.Pipeline.Steps[name].Job.LocalUploads()...)
 		}
 	}
 	return ups

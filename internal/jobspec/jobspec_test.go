@@ -51,6 +51,17 @@ func (n names) ComputeID(_ context.Context, c Compute) (string, error) {
 	return n.answer("compute", c.Name+c.ARMID)
 }
 
+func (n names) ComponentID(_ context.Context, ref *AssetRef, spec map[string]any) (string, error) {
+	if ref != nil {
+		return n.answer("component", ref.String())
+	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return "", err
+	}
+	return n.answer("component", string(text))
+}
+
 func (n names) InputURI(_ context.Context, name string, in Input) (string, error) {
 	if in.Asset != nil {
 		return n.answer("input", name+"="+in.Asset.String())
@@ -127,7 +138,7 @@ func TestProblems(t *testing.T) {
 }
 
 func TestNotImplementedIsRecognised(t *testing.T) {
-	for _, typ := range []string{"sweep", "pipeline", "automl", "spark", "parallel", "import", "data_transfer"} {
+	for _, typ := range []string{"sweep", "automl", "spark", "parallel", "import", "data_transfer"} {
 		_, err := Parse([]byte("type: "+typ+"\n"), Options{})
 		var p *Problem
 		if !errors.Is(err, ErrNotImplemented) || !errors.As(err, &p) || p.Key != "type" {
@@ -402,7 +413,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if j.Command == "" {
+		if j.Command == "" && j.Pipeline == nil {
 			t.Fatal("a job without command")
 		}
 		body, err := j.ToREST(t.Context(), names{})
@@ -413,6 +424,38 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestComponentFiles(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"job.yml": `type: pipeline
+jobs:
+  a: {component: parts/c.yml, inputs: {rate: 1}}
+  b: {component: file:parts/c.yml, inputs: {rows: "${{parent.jobs.a.outputs.out}}", rat: 1, rate: 1}, outputs: {o: }}
+  c: {component: parts/d.yml}
+  d: {component: parts/no.yml}
+`,
+		"parts/c.yml": "command: x ${{inputs.rows}}\nenvironment: azureml:e:1\ncode: src\ninputs:\n  rows: {type: uri_folder}\n  rate: {type: number}\noutputs:\n  out: {type: uri_folder}\n",
+		"parts/d.yml": "type: parallel\n",
+		"parts/src/x": "",
+	})
+	_, err := ParseFile(filepath.Join(dir, "job.yml"))
+	if err == nil || !strings.Contains(err.Error(), "parts/d.yml:1:7: jobs.c.component.type: components of type parallel") || !strings.Contains(err.Error(), "job.yml:6:18: jobs.d.component: there is no file") {
+		t.Errorf("got %v", err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "job.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := strings.Join(strings.Split(string(text), "\n")[:4], "\n") + "\n"
+	_, err = Parse([]byte(cut), Options{Dir: dir})
+	want := `job.yml:3:3: jobs.a: the component needs the input rows
+job.yml:4:85: jobs.b.inputs.rat: the component has no such input (did you mean "rate"?)
+job.yml:4:113: jobs.b.outputs.o: the component has no such output`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
 }
 
 func TestNamesHaveALimit(t *testing.T) {

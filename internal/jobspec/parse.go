@@ -82,7 +82,7 @@ func readFile(path string) ([]byte, error) {
 	return text, nil
 }
 
-// otherTypes are the job types of the CLI that are not command jobs.
+// otherTypes are the job types of the CLI besides command.
 func otherTypes() []string {
 	return []string{"sweep", "pipeline", "automl", "spark", "parallel", "import", "data_transfer"}
 }
@@ -118,12 +118,12 @@ func (d *decoder) jobType(o *object) string {
 		}
 	}
 	switch {
-	case typ == "command":
+	case typ == "command", typ == "pipeline":
 		return typ
 	case slices.Contains(otherTypes(), typ):
 		pos := d.at(o.doc, n)
 		d.problems = append(d.problems, &Problem{Position: pos, Key: "type", Err: ErrNotImplemented,
-			Message: fmt.Sprintf("%s jobs are %s; command jobs are", typ, ErrNotImplemented)})
+			Message: fmt.Sprintf("%s jobs are %s; command and pipeline jobs are", typ, ErrNotImplemented)})
 	default:
 		words := append([]string{"command"}, otherTypes()...)
 		d.failf(o.doc, n, "type", "%q is not one of %s%s", typ, strings.Join(words, ", "), hint(typ, words))
@@ -151,7 +151,11 @@ var shmSize = regexp.MustCompile(`^0*[1-9][0-9]*[bBkKmMgG]$`)
 
 func (d *decoder) job(doc *document) *Job {
 	o := d.object(doc, doc.root, "")
-	if o == nil || d.jobType(o) == "" {
+	if o == nil {
+		return nil
+	}
+	typ := d.jobType(o)
+	if typ == "" {
 		return nil
 	}
 	// What `az ml job show` prints besides what create takes; create ignores it.
@@ -166,17 +170,44 @@ func (d *decoder) job(doc *document) *Job {
 		ParentJobName:  o.str("parent_job_name"),
 		Tags:           o.stringMap("tags", true),
 		Properties:     o.stringMap("properties", true),
-		Command:        o.name("command"),
 	}
 	if n := o.value["name"]; n != nil && j.Name != "" && !isName(jobName, j.Name) {
 		d.failf(doc, n, "name", "a job name has up to 255 letters, digits, - and _, and begins with a letter or digit")
 	}
+	if typ == "pipeline" {
+		d.pipeline(o, j)
+		return j
+	}
+	d.command(o, j)
+	if !o.has("command") {
+		o.missing("command", "")
+	}
+	if !o.has("environment") {
+		o.missing("environment", `, for example environment: azureml:<name>@latest, or an image`)
+	}
+	o.close()
+	if n := o.value["command"]; n != nil {
+		d.expressions(o, n, j)
+	}
+	return j
+}
+
+// command reads what command jobs and the steps of pipelines have both.
+func (d *decoder) command(o *object, j *Job) {
+	j.Command = o.name("command")
 	j.Code = d.code(o)
 	j.Environment = d.environment(o)
+	d.settings(o, j)
+	j.Services = d.services(o)
+}
+
+// settings reads how and where a command runs.
+func (d *decoder) settings(o *object, j *Job) {
+	doc := o.doc
 	j.EnvironmentVariables = o.stringMap("environment_variables", false)
 	for _, k := range sortedKeys(j.EnvironmentVariables) {
 		if k == "" || strings.ContainsAny(k, "=\x00") {
-			d.failf(doc, o.value["environment_variables"], "environment_variables", "%q cannot be the name of an environment variable", k)
+			d.failf(doc, o.value["environment_variables"], o.key("environment_variables"), "%q cannot be the name of an environment variable", k)
 		}
 	}
 	j.Compute = d.compute(o)
@@ -191,19 +222,7 @@ func (d *decoder) job(doc *document) *Job {
 	j.Inputs = d.inputs(o)
 	j.Outputs = d.outputs(o)
 	j.QueueSettings = d.queueSettings(o)
-	j.Services = d.services(o)
 	j.Identity = d.identity(o)
-	if !o.has("command") {
-		o.missing("command", "")
-	}
-	if !o.has("environment") {
-		o.missing("environment", `, for example environment: azureml:<name>@latest, or an image`)
-	}
-	o.close()
-	if n := o.value["command"]; n != nil {
-		d.expressions(o, n, j)
-	}
-	return j
 }
 
 // sub reads the object at a key, or nil.
@@ -217,26 +236,29 @@ func (o *object) sub(k string) *object {
 
 func (d *decoder) code(o *object) Code {
 	n := o.take("code")
-	s, ok := d.str(o.doc, n, "code")
+	s, ok := d.str(o.doc, n, o.key("code"))
 	if !ok {
 		return Code{}
 	}
 	switch {
 	case s == "":
-		d.failf(o.doc, n, "code", "must not be empty; write . for the directory of the job file")
+		d.failf(o.doc, n, o.key("code"), "must not be empty; write . for the directory of the job file")
 	case strings.HasPrefix(s, "azureml:"):
-		return Code{Asset: d.assetRef(o.doc, n, "code", s)}
+		return Code{Asset: d.assetRef(o.doc, n, o.key("code"), s)}
 	case strings.HasPrefix(s, "git+") || strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://"):
 		return Code{URL: s}
 	default:
-		return Code{Local: d.localPath(o.doc, n, "code", strings.TrimPrefix(s, "file:"), anyPath)}
+		return Code{Local: d.localPath(o.doc, n, o.key("code"), strings.TrimPrefix(s, "file:"), anyPath)}
 	}
 	return Code{}
 }
 
-func (d *decoder) compute(o *object) Compute {
-	n := o.take("compute")
-	s, ok := d.str(o.doc, n, "compute")
+func (d *decoder) compute(o *object) Compute { return d.computeAt(o, "compute") }
+
+// computeAt reads a compute at any key.
+func (d *decoder) computeAt(o *object, k string) Compute {
+	n := o.take(k)
+	s, ok := d.str(o.doc, n, o.key(k))
 	if !ok {
 		return Compute{}
 	}
@@ -244,18 +266,18 @@ func (d *decoder) compute(o *object) Compute {
 	switch {
 	case strings.EqualFold(s, "local"):
 		return Compute{Local: true}
-	case strings.EqualFold(s, "serverless"):
+	case strings.EqualFold(name, "serverless"):
 		return Compute{}
 	case strings.HasPrefix(name, "/"):
 		if i := strings.LastIndex(strings.ToLower(name), "/computes/"); i < 0 || strings.Contains(name[i+len("/computes/"):], "/") || strings.HasSuffix(name, "/") {
-			d.failf(o.doc, n, "compute", "%q is not the resource ID of a compute", name)
+			d.failf(o.doc, n, o.key(k), "%q is not the resource ID of a compute", name)
 		}
 		return Compute{ARMID: name}
 	case name == "" || strings.ContainsAny(name, "/:@ \t\n<>"):
-		d.failf(o.doc, n, "compute", `%q is not the name of a compute: write "azureml:<name>"`, name)
+		d.failf(o.doc, n, o.key(k), `%q is not the name of a compute: write "azureml:<name>"`, name)
 	case !prefixed:
 		// The documented form has the prefix; the CLI's schema takes both.
-		d.warnf(o.doc, n, "compute", `write "azureml:%s" to refer to a compute of the workspace`, s)
+		d.warnf(o.doc, n, o.key(k), `write "azureml:%s" to refer to a compute of the workspace`, s)
 	}
 	return Compute{Name: name}
 }

@@ -20,23 +20,43 @@ type Resolver interface {
 	ComputeID(ctx context.Context, c Compute) (string, error)
 	// InputURI returns the URI of the data of an input that is not a literal.
 	InputURI(ctx context.Context, name string, in Input) (string, error)
+	// ComponentID returns the resource ID of the component version that ref names,
+	// or where ref is nil of the anonymous one that spec describes.
+	ComponentID(ctx context.Context, ref *AssetRef, spec map[string]any) (string, error)
 }
 
 // ToREST gives the body of PUT …/workspaces/{workspace}/jobs/{name}: an object
-// with the one key "properties" (a CommandJob). Keys that the file does not set
-// are left out, for the service to fill. ExperimentName is left out when empty.
+// with the one key "properties" (a CommandJob or PipelineJob). Keys that the file
+// does not set are left out, for the service to fill. ExperimentName is left out
+// when empty.
 func (j *Job) ToREST(ctx context.Context, r Resolver) (map[string]any, error) {
-	p := map[string]any{"jobType": "Command", "command": j.Command}
+	p := map[string]any{}
+	if j.Pipeline != nil {
+		if err := j.pipelineREST(ctx, r, p); err != nil {
+			return nil, err
+		}
+	} else if err := j.commandREST(ctx, r, p); err != nil {
+		return nil, err
+	}
+	if err := j.sharedREST(ctx, r, p); err != nil {
+		return nil, err
+	}
+	return map[string]any{"properties": p}, nil
+}
+
+// commandREST adds to the properties of a job what makes it a command job.
+func (j *Job) commandREST(ctx context.Context, r Resolver, p map[string]any) error {
+	p["jobType"], p["command"] = "Command", j.Command
 	if !j.Code.IsZero() {
 		id, err := r.CodeID(ctx, j.Code)
 		if err != nil {
-			return nil, j.ProblemAt("code", err)
+			return j.ProblemAt("code", err)
 		}
 		p["codeId"] = id
 	}
 	id, err := r.EnvironmentID(ctx, j.Environment)
 	if err != nil {
-		return nil, j.ProblemAt("environment", err)
+		return j.ProblemAt("environment", err)
 	}
 	p["environmentId"] = id
 	resources := j.Resources.toREST()
@@ -55,13 +75,33 @@ func (j *Job) ToREST(ctx context.Context, r Resolver) (map[string]any, error) {
 	case !j.Compute.Serverless():
 		id, err := r.ComputeID(ctx, j.Compute)
 		if err != nil {
-			return nil, j.ProblemAt("compute", err)
+			return j.ProblemAt("compute", err)
 		}
 		p["computeId"] = id
 	}
 	if resources != nil {
 		p["resources"] = resources
 	}
+	services := map[string]any{}
+	for name, s := range j.Services {
+		services[name] = s.toREST()
+	}
+	putMap(p, "services", services)
+	putMap(p, "environmentVariables", j.EnvironmentVariables)
+	if j.Distribution != nil {
+		p["distribution"] = j.Distribution.toREST()
+	}
+	if j.TimeoutSeconds > 0 {
+		p["limits"] = map[string]any{"jobLimitsType": "Command", "timeout": isoDuration(j.TimeoutSeconds)}
+	}
+	if j.QueueSettings != nil {
+		putMap(p, "queueSettings", j.QueueSettings.toREST())
+	}
+	return nil
+}
+
+// sharedREST adds what all jobs have.
+func (j *Job) sharedREST(ctx context.Context, r Resolver, p map[string]any) error {
 	inputs := map[string]any{}
 	for _, name := range sortedKeys(j.Inputs) {
 		in := j.Inputs[name]
@@ -71,7 +111,7 @@ func (j *Job) ToREST(ctx context.Context, r Resolver) (map[string]any, error) {
 		}
 		uri, err := r.InputURI(ctx, name, in)
 		if err != nil {
-			return nil, j.ProblemAt("inputs."+name, err)
+			return j.ProblemAt("inputs."+name, err)
 		}
 		v := map[string]any{"jobInputType": in.Type, "uri": uri}
 		put(v, "mode", restMode(in.Mode))
@@ -86,33 +126,18 @@ func (j *Job) ToREST(ctx context.Context, r Resolver) (map[string]any, error) {
 		put(v, "assetVersion", out.Version)
 		outputs[name] = v
 	}
-	services := map[string]any{}
-	for name, s := range j.Services {
-		services[name] = s.toREST()
-	}
 	putMap(p, "inputs", inputs)
 	putMap(p, "outputs", outputs)
-	putMap(p, "services", services)
 	put(p, "displayName", j.DisplayName)
 	put(p, "description", j.Description)
 	put(p, "experimentName", j.ExperimentName)
 	put(p, "parentJobName", j.ParentJobName)
 	putMap(p, "tags", j.Tags)
 	putMap(p, "properties", j.Properties)
-	putMap(p, "environmentVariables", j.EnvironmentVariables)
-	if j.Distribution != nil {
-		p["distribution"] = j.Distribution.toREST()
-	}
-	if j.TimeoutSeconds > 0 {
-		p["limits"] = map[string]any{"jobLimitsType": "Command", "timeout": isoDuration(j.TimeoutSeconds)}
-	}
 	if j.Identity != nil {
 		p["identity"] = j.Identity.toREST()
 	}
-	if j.QueueSettings != nil {
-		putMap(p, "queueSettings", j.QueueSettings.toREST())
-	}
-	return map[string]any{"properties": p}, nil
+	return nil
 }
 
 // The REST names of the CLI's words (azure-ai-ml constants). locations,

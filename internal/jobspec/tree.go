@@ -33,6 +33,9 @@ type decoder struct {
 	warnings  Problems
 	visited   int
 	positions map[string]Position
+	// inStep says that a step of a pipeline is being read, whose inputs and outputs
+	// can be bound.
+	inStep bool
 	// overrides holds the --set argument that a node came from.
 	overrides map[*yaml.Node]string
 }

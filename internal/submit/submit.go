@@ -181,6 +181,30 @@ func (s *Submitter) EnvironmentID(ctx context.Context, e jobspec.Environment) (s
 	return out.String("id"), nil
 }
 
+// ComponentID implements jobspec.Resolver.
+func (s *Submitter) ComponentID(ctx context.Context, ref *jobspec.AssetRef, spec map[string]any) (string, error) {
+	if ref != nil {
+		return s.assetID(ctx, "components", ref)
+	}
+	b, err := json.Marshal(spec)
+	if err != nil {
+		return "", fmt.Errorf("register component: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	// name and version as Azure ML's clients give them to what has none
+	id, err := uuid.FromBytes(sum[:16])
+	if err != nil {
+		return "", fmt.Errorf("register component: %w", err)
+	}
+	path := s.Workspace + "/components/azureml_anonymous/versions/" + id.String()
+	var out arm.Doc
+	err = s.Client.Do(ctx, http.MethodPut, path, APIVersion, map[string]any{"properties": map[string]any{"componentSpec": spec, "isAnonymous": true}}, &out)
+	if err != nil {
+		return "", fmt.Errorf("register component: %w", err)
+	}
+	return out.String("id"), nil
+}
+
 // assetID is the ARM ID of an asset version, with labels resolved.
 func (s *Submitter) assetID(ctx context.Context, collection string, ref *jobspec.AssetRef) (string, error) {
 	if ref.ARMID != "" {
