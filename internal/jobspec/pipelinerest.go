@@ -149,13 +149,13 @@ func (j *Job) componentSpec(ctx context.Context, r Resolver, name string) (map[s
 		if err != nil {
 			return nil, j.ProblemAt(key+".code", err)
 		}
-		spec["code"] = "azureml:" + id
+		spec["code"] = reference(id)
 	}
 	id, err := r.EnvironmentID(ctx, st.Job.Environment)
 	if err != nil {
 		return nil, j.ProblemAt(key+".environment", err)
 	}
-	spec["environment"] = "azureml:" + id
+	spec["environment"] = reference(id)
 	inputs, outputs := map[string]any{}, map[string]any{}
 	if st.Inputs != nil {
 		for in, p := range st.Inputs {
@@ -174,6 +174,14 @@ func (j *Job) componentSpec(ctx context.Context, r Resolver, name string) (map[s
 	}
 	spec["inputs"], spec["outputs"] = inputs, outputs
 	return spec, nil
+}
+
+// reference is an ID as the documents of components have it.
+func reference(id string) string {
+	if strings.HasPrefix(id, "azureml:") {
+		return id
+	}
+	return "azureml:" + id
 }
 
 // inputType is the type that the input of a step has as that of a component.

@@ -44,7 +44,7 @@ func (h *harness) chain(more ...any) doc {
 		"command": "cat ${{inputs.made}}/x > ${{outputs.final}}",
 		"inputs":  doc{"made": doc{"type": "uri_folder", "mode": "download"}}, "outputs": doc{"final": doc{"type": "uri_folder"}},
 	})
-	c := h.component("c", doc{"command": "true"})
+	c := h.component("c", doc{"command": "true", "environment": "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"})
 	return pipelineJob(doc{
 		"a": doc{"type": "command", "componentId": a, "name": "a", "inputs": doc{"who": literal("${{parent.inputs.who}}")}, "environment_variables": doc{"A": "b"}},
 		"b": doc{"type": "command", "componentId": b, "computeId": "cpu-cluster", "inputs": doc{"made": literal("${{parent.jobs.a.outputs.made}}")},

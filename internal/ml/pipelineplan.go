@@ -353,10 +353,10 @@ func stepIdentity(i map[string]any) map[string]any {
 
 // reference is an ID without the prefix that component documents give to it.
 func reference(s string) string {
-	if rest, ok := strings.CutPrefix(s, "azureml:"); ok && strings.HasPrefix(rest, "/") && !strings.HasPrefix(rest, "//") {
+	if rest, ok := strings.CutPrefix(s, "azureml:"); ok && (strings.HasPrefix(rest, "/subscriptions/") || strings.HasPrefix(rest, "azureml:")) {
 		return rest
 	}
-	return strings.TrimPrefix(s, "azureml:azureml:")
+	return s
 }
 
 // compute is where a step runs: its own compute, the pipeline's or the default.
