@@ -257,4 +257,68 @@ client.jobs.download(job.name, download_path=str(scratch / "got-yaml"))
 assert "table.csv" in next((scratch / "got-yaml").rglob("std_log.txt")).read_text()
 done("YAML")
 
+# pipeline job
+write("pipeline.yml", f"""$schema: https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json
+type: pipeline
+display_name: two steps
+experiment_name: sdk
+settings:
+  default_compute: azureml:{cluster}
+inputs:
+  who: world
+  table:
+    type: uri_file
+    path: azureml:table:1
+outputs:
+  greeting:
+    type: uri_folder
+jobs:
+  make:
+    command: while [ ! -e {scratch}/streamed-pipeline ]; do sleep 0.05; done; cp ${{{{inputs.table}}}} ${{{{outputs.rows}}}}/rows.csv
+    environment: azureml:plain:1
+    inputs:
+      table: ${{{{parent.inputs.table}}}}
+    outputs:
+      rows:
+  greet:
+    component: greet.yml
+    inputs:
+      who: ${{{{parent.inputs.who}}}}
+      rows: ${{{{parent.jobs.make.outputs.rows}}}}
+    outputs:
+      greeting: ${{{{parent.outputs.greeting}}}}
+""")
+write("greet.yml", """$schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json
+name: greet
+version: 1
+type: command
+command: (echo hello ${{inputs.who}}; wc -l < ${{inputs.rows}}/rows.csv) > ${{outputs.greeting}}/text.txt
+environment: azureml:plain:1
+inputs:
+  who: {type: string}
+  rows: {type: uri_folder}
+  missing: {type: string, optional: true}
+outputs:
+  greeting: {type: uri_folder}
+""")
+job = client.jobs.create_or_update(load_job(scratch / "pipeline.yml"))
+text = Released(scratch / "streamed-pipeline")
+with contextlib.redirect_stdout(text):
+    client.jobs.stream(job.name)
+assert "Step make: submitted" in text.getvalue(), text.getvalue()
+job = client.jobs.get(job.name)
+same("pipeline", (job.status, job.display_name, job.type, sorted(job.jobs)), ("Completed", "two steps", "pipeline", ["greet", "make"]))
+children = list(client.jobs.list(parent_job_name=job.name))
+same("steps", [(c.display_name, c.status, c.properties["azureml.moduleName"]) for c in children], [("make", "Completed", "make"), ("greet", "Completed", "greet")])
+same("a step", client.jobs.get(children[1].name).status, "Completed")
+client.jobs.download(job.name, download_path=str(scratch / "got-pipeline"), output_name="greeting")
+same("output of the pipeline", [p.read_text().split() for p in (scratch / "got-pipeline").rglob("text.txt")], [["hello", "world", "3"]])
+client.jobs.archive(job.name)
+client.jobs.restore(job.name)
+(scratch / "broken.yml").write_text((scratch / "pipeline.yml").read_text().replace("command: while", "command: exit 3; while"))
+broken = finish(client.jobs.create_or_update(load_job(scratch / "broken.yml")))
+same("failed pipeline", broken.status, "Failed")
+same("steps of it", [c.status for c in client.jobs.list(parent_job_name=broken.name)], ["Failed"])
+done("pipeline")
+
 print("all done")
