@@ -299,6 +299,27 @@ func (s *sdk) components() {
 		func(p aml.ComponentVersionsClientListResponse) []*aml.ComponentVersion { return p.Value }, func(d *aml.ComponentVersion) *string { return d.Name }), "1")
 }
 
+// pipeline runs a pipeline of two steps.
+func (s *sdk) pipeline(c *aml.JobsClient) {
+	component := smallWS + "/components/step/versions/1"
+	got[aml.JobsClientCreateOrUpdateResponse](s.t, "create pipeline")(c.CreateOrUpdate(s.ctx, sdkGroup, sdkWS, "steps", aml.JobBase{Properties: &aml.PipelineJob{
+		JobType: to.Ptr(aml.JobTypePipeline), ComputeID: to.Ptr(smallWS + "/computes/cpu-cluster"), Settings: map[string]any{"continueOnStepFailure": false},
+		Jobs: map[string]any{
+			"one": map[string]any{"type": "command", "componentId": component},
+			"two": map[string]any{"type": "command", "componentId": component},
+		},
+	}}, nil))
+	for {
+		p, ok := got[aml.JobsClientGetResponse](s.t, "pipeline")(c.Get(s.ctx, sdkGroup, sdkWS, "steps", nil)).Properties.(*aml.PipelineJob)
+		if !ok || len(p.Jobs) != 2 || *p.Status != aml.JobStatusRunning && *p.Status != aml.JobStatusCompleted {
+			s.t.Fatalf("pipeline: %+v", p)
+		}
+		if *p.Status == aml.JobStatusCompleted {
+			return
+		}
+	}
+}
+
 func (s *sdk) jobs() {
 	c := s.clients.NewJobsClient()
 	job := func(command string, change func(*aml.CommandJob)) aml.JobBase {
@@ -350,11 +371,15 @@ func (s *sdk) jobs() {
 	gone := got[*runtime.Poller[aml.JobsClientDeleteResponse]](s.t, "delete job")(c.BeginDelete(s.ctx, sdkGroup, sdkWS, "endless", nil))
 	got[aml.JobsClientDeleteResponse](s.t, "deleted job")(gone.PollUntilDone(s.ctx, pollAtOnce))
 	s.same("jobs that are left", list(nil), "second")
+	s.pipeline(c)
+	s.same("pipelines", list(&aml.JobsClientListOptions{JobType: to.Ptr("Pipeline")}), "steps")
+	s.same("commands", list(&aml.JobsClientListOptions{JobType: to.Ptr("Command")}), "second")
 
 	for what, body := range map[string]aml.JobBase{
 		"an unknown input":  job("echo ${{inputs.nothing}}", nil),
 		"too many nodes":    job("echo ${{inputs.n}}", func(j *aml.CommandJob) { j.Resources = &aml.JobResourceConfiguration{InstanceCount: to.Ptr[int32](9)} }),
 		"a missing compute": job("echo ${{inputs.n}}", func(j *aml.CommandJob) { j.ComputeID = to.Ptr(smallWS + "/computes/none") }),
+		"no steps":          {Properties: &aml.PipelineJob{JobType: to.Ptr(aml.JobTypePipeline), Jobs: map[string]any{}}},
 		"a bad timeout":     job("echo ${{inputs.n}}", func(j *aml.CommandJob) { j.Limits.Timeout = to.Ptr("10m") }),
 		"an output in no place": job("echo ${{inputs.n}}", func(j *aml.CommandJob) {
 			j.Outputs = map[string]aml.JobOutputClassification{"o": &aml.URIFolderJobOutput{JobOutputType: to.Ptr(aml.JobOutputTypeURIFolder), URI: to.Ptr("azureml://datastores/none/paths/x")}}
@@ -364,7 +389,6 @@ func (s *sdk) jobs() {
 		s.refused(what, err, http.StatusBadRequest, "UserError")
 	}
 	for what, body := range map[string]aml.JobBase{
-		"a pipeline": {Properties: &aml.PipelineJob{JobType: to.Ptr(aml.JobTypePipeline), Jobs: map[string]any{}}},
 		"a sweep": {Properties: &aml.SweepJob{JobType: to.Ptr(aml.JobTypeSweep), SearchSpace: map[string]any{}, SamplingAlgorithm: &aml.RandomSamplingAlgorithm{SamplingAlgorithmType: to.Ptr(aml.SamplingAlgorithmTypeRandom)},
 			Objective: &aml.Objective{Goal: to.Ptr(aml.GoalMinimize), PrimaryMetric: to.Ptr("loss")},
 			Trial:     &aml.TrialComponent{Command: to.Ptr("x"), EnvironmentID: to.Ptr(smallWS + "/environments/plain/versions/1")}}},
