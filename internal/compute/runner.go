@@ -139,6 +139,12 @@ type TaskSpec struct {
 	Env []string
 	// Dir is the working directory. It must exist.
 	Dir string
+	// Image is the container image to run the command in, or "" for none. In a
+	// container Argv is looked up in the image, Env is added to what the image sets,
+	// and of the file system there are Dir, LogPath and Mounts. A runner without
+	// containers refuses it.
+	Image  string  `json:",omitempty"`
+	Mounts []Mount `json:",omitempty"`
 	// LogPath is the file that standard output and error are appended to, in the
 	// order in which the command wrote. Its directory must exist.
 	LogPath string
@@ -150,12 +156,19 @@ type TaskSpec struct {
 	Grace time.Duration
 }
 
+// Mount is a file or directory that a container has under the same path.
+type Mount struct {
+	Path     string
+	ReadOnly bool `json:",omitempty"`
+}
+
 // TaskResult is how a task ended.
 type TaskResult struct {
 	// ExitCode is the command's, 128+n when signal n killed it, and -1 when it
 	// is unknown.
 	ExitCode int
-	// Signal is the signal that killed the command, such as "SIGKILL", or "".
+	// Signal is the signal that killed the command, such as "SIGKILL", or "". In a
+	// container, a command that itself exits with 128+n looks the same.
 	Signal string `json:",omitempty"`
 	// Started and Finished are in real time; zero when unknown.
 	Started, Finished time.Time

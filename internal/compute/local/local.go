@@ -1,9 +1,10 @@
-// Package local runs nodes and tasks as processes on this machine.
+// Package local runs nodes and tasks as processes on this machine, or in containers.
 //
 // A node is a directory. A task is a small supervisor process, the same binary
 // started again, in a session of its own, so that it outlives the server. It
 // starts the command, enforces its timeout, and leaves the result in a file.
-// See SuperviseMain.
+// See SuperviseMain. A task with an image is no different: the supervisor's command
+// is then the container engine's client. See contained.go.
 //
 // A server that was killed and started again finds everything in the directory:
 //
@@ -28,6 +29,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/compute/container"
 )
 
 var _ compute.Runner = (*Runner)(nil)
@@ -46,7 +48,9 @@ type Options struct {
 	// Devices are the GPUs to give to nodes, as values for CUDA_VISIBLE_DEVICES.
 	// nil means those that this process was given or, by default, all there are.
 	Devices []string
-	Log     *slog.Logger
+	// Containers runs tasks that have an image. nil refuses them.
+	Containers *container.Engine
+	Log        *slog.Logger
 }
 
 // Runner implements compute.Runner. Close it after use; what runs goes on.
@@ -58,6 +62,7 @@ type Runner struct {
 	log        *slog.Logger
 	limits     *limiter        // nil where limits cannot be set
 	devices    func() []string // the GPUs
+	containers *container.Engine
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -121,7 +126,7 @@ func Open(o Options) (*Runner, error) {
 		return nil, fmt.Errorf("open the local runner: %w", err)
 	}
 	r := &Runner{
-		dir: dir, clock: o.Clock, bootDelay: o.BootDelay, supervisor: o.Supervisor, log: o.Log,
+		dir: dir, clock: o.Clock, bootDelay: o.BootDelay, supervisor: o.Supervisor, log: o.Log, containers: o.Containers,
 		nodes: map[string]*node{}, tasks: map[string]*task{}, subscribers: map[*subscriber]bool{},
 		ready: map[string]*ready{}, leaving: map[string]bool{},
 	}
@@ -147,6 +152,7 @@ func Open(o Options) (*Runner, error) {
 		r.Close()
 		return nil, fmt.Errorf("open the local runner: %w", err)
 	}
+	r.sweepContainers()
 	return r, nil
 }
 
@@ -403,9 +409,14 @@ func (r *Runner) StartTask(ctx context.Context, spec compute.TaskSpec) error {
 	if n == nil || r.clock.Now().Before(n.ReadyAt) {
 		return fmt.Errorf("start task %s: node %s is not up", spec.ID, spec.NodeID)
 	}
+	spec = r.withDevices(spec, n)
+	contained, err := r.contain(t.taskDir, spec, n)
+	if err != nil {
+		return fmt.Errorf("start task %s: %w", spec.ID, err)
+	}
 	next := r.ready[spec.NodeID]
 	delete(r.ready, spec.NodeID)
-	alive, cmd, err := spawn(t.taskDir, r.supervisor, r.withDevices(spec, n), r.limits.limits(n.Spec), next)
+	alive, cmd, err := spawn(t.taskDir, r.supervisor, spec, contained, r.limits.limits(n.Spec), next)
 	if err != nil {
 		// No supervisor has run, so nothing else has.
 		return errors.Join(fmt.Errorf("start task %s: %w", spec.ID, err), removeTree(string(t.taskDir)))

@@ -24,7 +24,7 @@ const (
 
 // spawn makes a task directory and starts its supervisor, or gives it to one that
 // is ready, unless that is nil. After an error no supervisor runs.
-func spawn(d taskDir, command []string, spec compute.TaskSpec, limits nodeLimits, next *ready) (reader aliveness, cmd *exec.Cmd, err error) {
+func spawn(d taskDir, command []string, spec compute.TaskSpec, c *contained, limits nodeLimits, next *ready) (reader aliveness, cmd *exec.Cmd, err error) {
 	defer func() {
 		if next != nil { // it was not needed, or ended before its time
 			next.close()
@@ -46,6 +46,11 @@ func spawn(d taskDir, command []string, spec compute.TaskSpec, limits nodeLimits
 	}
 	if err := writeJSON(d.limits(), limits); err != nil {
 		return nil, nil, err
+	}
+	if c != nil {
+		if err := writeJSON(d.contained(), c); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := writeJSON(d.spec(), spec); err != nil {
 		return nil, nil, err

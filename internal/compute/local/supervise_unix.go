@@ -58,6 +58,8 @@ type supervisor struct {
 	lock, alive int
 	// within, unless nil, starts the command in the node's control groups.
 	within func(*exec.Cmd) error
+	// contained is how the command runs in a container, or nil.
+	contained *contained
 
 	spec   compute.TaskSpec
 	limits nodeLimits
@@ -81,6 +83,9 @@ func (s *supervisor) run(ctx context.Context) error {
 	if err := readJSON(s.dir.limits(), &s.limits); err != nil {
 		return fmt.Errorf("read limits: %w", err)
 	}
+	if err := s.readContained(); err != nil {
+		return fmt.Errorf("read container: %w", err)
+	}
 	// The lock was free, so an earlier supervisor is dead. Had it come as far as
 	// its supervisor.json, the command may have run, and must not run again.
 	if _, err := os.Stat(s.dir.supervisor()); !errors.Is(err, fs.ErrNotExist) {
@@ -102,6 +107,11 @@ func (s *supervisor) run(ctx context.Context) error {
 	}
 	s.supervise(ctx)
 	s.result.Finished = time.Now().UTC()
+	if s.contained != nil {
+		if err := s.endContained(); err != nil { // the runner removes it when it is opened again
+			fmt.Fprintln(os.Stderr, "azimuth supervise:", err)
+		}
+	}
 	return writeResult(s.dir, s.room, s.result)
 }
 
@@ -145,7 +155,13 @@ func (s *supervisor) supervise(ctx context.Context) {
 	s.exited, s.reaped = make(chan unix.WaitStatus, 1), make(chan struct{})
 	go s.reap(pid)
 
-	var timeout, kill <-chan time.Time
+	var timeout, kill, ask <-chan time.Time
+	polite := func() {
+		if ask = nil; !s.signal(pid, unix.SIGTERM) {
+			ask = time.After(lookAgain)
+		}
+	}
+	killed := false
 	if s.spec.Timeout > 0 {
 		timeout = time.After(s.spec.Timeout)
 	}
@@ -155,7 +171,7 @@ func (s *supervisor) supervise(ctx context.Context) {
 		}
 		s.result.Stopped = true
 		if kill == nil {
-			_ = unix.Kill(-pid, unix.SIGTERM)
+			polite()
 			kill = time.After(grace)
 		} else if grace <= 0 {
 			kill = time.After(0) // a second, less patient request
@@ -165,6 +181,9 @@ func (s *supervisor) supervise(ctx context.Context) {
 		select {
 		case status := <-s.exited:
 			s.ended(status)
+			if s.contained != nil {
+				s.settle()
+			}
 			s.clear()
 			return
 		case <-s.signals:
@@ -176,7 +195,13 @@ func (s *supervisor) supervise(ctx context.Context) {
 		case <-timeout:
 			end(s.spec.Grace)
 			s.result.TimedOut = s.result.Stopped
+		case <-ask:
+			polite()
 		case <-kill:
+			if s.contained != nil && !killed && s.signal(pid, unix.SIGKILL) {
+				killed, ask, kill = true, nil, time.After(killPatience)
+				continue
+			}
 			_ = unix.Kill(-pid, unix.SIGKILL)
 			killDescendants()
 		}
@@ -195,6 +220,9 @@ func (s *supervisor) stopRequest() (grace time.Duration, stop bool) {
 // error are one file, opened for appending: the kernel keeps the order, nothing
 // is copied, and nothing is lost with the supervisor.
 func (s *supervisor) start() (pid int, err error) {
+	if s.contained != nil {
+		return s.startContained()
+	}
 	log, err := os.OpenFile(s.spec.LogPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("open the log: %w", err)

@@ -19,6 +19,10 @@ import (
 //	task.json        the compute.TaskSpec; written by the server before anything
 //	                 is started
 //	limits.json      the nodeLimits
+//	container.json   the contained, for a task with an image
+//	container.log    what the container engine had to say
+//	inside/          what of this directory is in the container: the command's
+//	                 process ID
 //	lock             locked by the server before it starts the supervisor, which
 //	                 inherits the lock and keeps it for life: no second
 //	                 supervisor can ever start while one lives
@@ -34,6 +38,9 @@ type taskDir string
 
 func (d taskDir) spec() string       { return filepath.Join(string(d), "task.json") }
 func (d taskDir) limits() string     { return filepath.Join(string(d), "limits.json") }
+func (d taskDir) contained() string  { return filepath.Join(string(d), "container.json") }
+func (d taskDir) inside() string     { return filepath.Join(string(d), "inside") }
+func (d taskDir) engineLog() string  { return filepath.Join(string(d), "container.log") }
 func (d taskDir) lock() string       { return filepath.Join(string(d), "lock") }
 func (d taskDir) alive() string      { return filepath.Join(string(d), "alive") }
 func (d taskDir) supervisor() string { return filepath.Join(string(d), "supervisor.json") }
@@ -117,6 +124,9 @@ func (d taskDir) outcome(ctx context.Context) (compute.TaskResult, error) {
 		err = errors.Join(err, fmt.Errorf("read supervisor: %w", e))
 	default:
 		if e := killLeftovers(ctx, info, filepath.Base(string(d))); e != nil {
+			err = errors.Join(err, e)
+		}
+		if e := d.removeContainer(ctx); e != nil {
 			err = errors.Join(err, e)
 		}
 	}

@@ -36,7 +36,7 @@ func startReady([]string, string, nodeLimits) (*ready, error) { return nil, errU
 
 func (r *ready) close() {}
 
-func spawn(taskDir, []string, compute.TaskSpec, nodeLimits, *ready) (aliveness, *exec.Cmd, error) {
+func spawn(taskDir, []string, compute.TaskSpec, *contained, nodeLimits, *ready) (aliveness, *exec.Cmd, error) {
 	return nil, nil, errUnsupported
 }
 
@@ -47,6 +47,8 @@ func signalStop(*os.Process) error { return errUnsupported }
 func killLeftovers(context.Context, supervisorInfo, string) error { return errUnsupported }
 
 func gpus(context.Context) int { return 0 }
+
+func openFiles() uint64 { return 0 }
 
 func capacity() (compute.Capacity, error) { return compute.Capacity{}, errUnsupported }
 

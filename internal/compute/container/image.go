@@ -1,0 +1,142 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+)
+
+// Images brings images to this machine.
+type Images struct {
+	engine *Engine
+
+	mu      sync.Mutex
+	pulling map[string]chan struct{} // closed when the pull has ended
+}
+
+// NewImages returns the images of an engine.
+func NewImages(e *Engine) *Images {
+	return &Images{engine: e, pulling: map[string]chan struct{}{}}
+}
+
+// String is the engine's name and version.
+func (i *Images) String() string { return i.engine.String() }
+
+// Pull makes sure that an image is on this machine and returns the name under which
+// it is. What the engine says goes to log; its last words are the error. An image is
+// pulled once, however many ask for it.
+func (i *Images) Pull(ctx context.Context, image string, log io.Writer) (string, error) {
+	ref, err := Reference(image)
+	if err != nil {
+		return "", err
+	}
+	done, err := i.turn(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	for _, name := range []string{image, ref} {
+		if err := i.engine.client(ctx, "image", "inspect", name).Run(); err == nil {
+			fmt.Fprintf(log, "The image %s is here already.\n", name)
+			return name, nil
+		}
+	}
+	fmt.Fprintf(log, "Pulling %s with %s.\n", ref, i.engine)
+	cmd := i.engine.client(ctx, "pull", ref)
+	last := &lastLine{}
+	out := io.MultiWriter(log, last)
+	cmd.Stdout, cmd.Stderr = out, out // one writer, so os/exec copies in one place
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if last.String() == "" {
+			return "", fmt.Errorf("pull the image %s: %w", ref, err)
+		}
+		return "", fmt.Errorf("pull the image %s: %s", ref, last)
+	}
+	return ref, nil
+}
+
+// turn waits until nobody else pulls ref.
+func (i *Images) turn(ctx context.Context, ref string) (done func(), err error) {
+	for {
+		i.mu.Lock()
+		other := i.pulling[ref]
+		if other == nil {
+			mine := make(chan struct{})
+			i.pulling[ref] = mine
+			i.mu.Unlock()
+			return func() {
+				i.mu.Lock()
+				defer i.mu.Unlock()
+				delete(i.pulling, ref)
+				close(mine)
+			}, nil
+		}
+		i.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Reference is the full name of an image: without a registry it is one of Docker
+// Hub, as in Azure ML. Its error says why the image cannot be had.
+func Reference(image string) (string, error) {
+	if image == "" || strings.HasPrefix(image, "-") || strings.ContainsAny(image, " \t\r\n") {
+		return "", fmt.Errorf("%q is not the name of an image", image)
+	}
+	first, rest, nested := strings.Cut(image, "/")
+	host, _, _ := strings.Cut(strings.ToLower(first), ":")
+	switch {
+	case nested && strings.HasSuffix(host, ".azurecr.io"):
+		return "", fmt.Errorf("the image %s is in an Azure container registry, and Azimuth does not serve images of registries yet: use an image of another registry", image)
+	case nested && (host == "localhost" || strings.ContainsAny(first, ".:")):
+		if rest == "" {
+			return "", fmt.Errorf("%q is not the name of an image", image)
+		}
+		return image, nil
+	case nested:
+		return "docker.io/" + image, nil
+	}
+	return "docker.io/library/" + image, nil
+}
+
+// lastLine keeps the last line that is not empty of what is written.
+type lastLine struct {
+	mu         sync.Mutex
+	line, last string
+}
+
+func (l *lastLine) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.line += string(p)
+	for {
+		line, rest, ok := strings.Cut(l.line, "\n")
+		if !ok {
+			break
+		}
+		if s := strings.TrimSpace(line); s != "" {
+			l.last = s
+		}
+		l.line = rest
+	}
+	const most = 4 << 10 // of a line without an end
+	l.line = l.line[max(0, len(l.line)-most):]
+	return len(p), nil
+}
+
+func (l *lastLine) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := strings.TrimSpace(l.line); s != "" {
+		return s
+	}
+	return l.last
+}
