@@ -27,6 +27,9 @@ func (a *app) startServer(ctx context.Context, f serveFlags) (home.Server, error
 		if f.listen != "" && f.listen != s.Address {
 			return s, hint(fmt.Errorf("the server for this home listens on %s", s.Address), "Stop it (azimuth stop) and try again, or leave --listen out.")
 		}
+		if f.runner != "" && f.runner != s.Runner {
+			return s, hint(fmt.Errorf("the server for this home has the runner %s", s.Runner), "Stop it (azimuth stop) and try again, or leave --runner out.")
+		}
 		return s, nil
 	}
 	if !errors.Is(err, home.ErrNoServer) {

@@ -22,6 +22,7 @@ type serveFlags struct {
 	listen    string
 	strict    bool
 	realistic bool
+	runner    string
 	verbose   bool
 }
 
@@ -35,6 +36,9 @@ func (f *serveFlags) args() []string {
 	}
 	if f.realistic {
 		out = append(out, "--realistic")
+	}
+	if f.runner != "" {
+		out = append(out, "--runner", f.runner)
 	}
 	return out
 }
@@ -78,7 +82,7 @@ again. The server listens on loopback only.`,
 			}
 			log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 			s, err := server.Open(cmd.Context(), server.Config{
-				Home: d, Listen: listen, Strict: f.strict, Realistic: f.realistic, Log: log, Version: buildVersion(),
+				Home: d, Listen: listen, Strict: f.strict, Realistic: f.realistic, Runner: f.runner, Log: log, Version: buildVersion(),
 			})
 			if err != nil {
 				return explainServe(err, d, listen)
@@ -103,6 +107,7 @@ again. The server listens on loopback only.`,
 func (f *serveFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.listen, "listen", "", "address to listen on (default $AZIMUTH_LISTEN, else "+defaultListen+")")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "refuse what Azure refuses at create")
+	cmd.Flags().StringVar(&f.runner, "runner", "", "what jobs run in: processes of this machine (local, the default), or containers of podman or docker (container)")
 	cmd.Flags().BoolVar(&f.realistic, "realistic", false, "take as long as Azure does")
 }
 

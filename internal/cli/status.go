@@ -48,12 +48,12 @@ func (a *app) statusCommand() *cobra.Command {
 			}
 			out := map[string]any{"running": true, "home": d, "server": srv, "status": st}
 			return a.print("table", out, func() *table {
-				t := &table{header: []string{"home", "server", "pid", "version", "resources", "nodes", "jobs waiting", "jobs running", "clock"}}
+				t := &table{header: []string{"home", "server", "pid", "version", "runner", "resources", "nodes", "jobs waiting", "jobs running", "clock"}}
 				clock := st.Now.Format(time.RFC3339)
 				if st.ClockOffset != 0 {
 					clock += fmt.Sprintf(" (+%s)", st.ClockOffset)
 				}
-				t.add(string(d), srv.Address, fmt.Sprint(srv.PID), srv.Version, fmt.Sprint(st.Resources), fmt.Sprint(st.Nodes),
+				t.add(string(d), srv.Address, fmt.Sprint(srv.PID), srv.Version, srv.Runner, fmt.Sprint(st.Resources), fmt.Sprint(st.Nodes),
 					fmt.Sprint(st.JobsWaiting), fmt.Sprint(st.JobsRunning), clock)
 				return t
 			})

@@ -95,6 +95,8 @@ type Server struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Strict  bool      `json:"strict,omitempty"`
+	// Runner is what jobs run in: local or container.
+	Runner string `json:"runner,omitempty"`
 }
 
 // WriteServer records the running server.

@@ -20,16 +20,49 @@ type Environments interface {
 	Prepare(ctx context.Context, condaFile string, log io.Writer) (*environment.Environment, error)
 }
 
+// Images brings container images to where jobs run. Its errors are fit for the job's
+// owner.
+type Images interface {
+	// Pull makes sure that an image is there and returns its name there.
+	Pull(ctx context.Context, image string, log io.Writer) (name string, err error)
+	// String names what runs the images.
+	String() string
+}
+
 // buildLog is the log of a job whose environment had to be prepared, under the
 // name that Azure ML has for it.
 const buildLog = "azureml-logs/20_image_build_log.txt"
 
-// prepareEnvironment prepares the conda file of the job's environment, if it has
-// one. What there is to say is in the job's buildLog while it is being said.
+// preparation is what there is to do for the job's environment, or nil.
+func (s *Service) preparation(x *execution) (func(ctx context.Context, log io.Writer) error, error) {
+	props, id := x.env.Body.Object("properties"), x.env.ParsedID()
+	name := id.Parent().Name() + ":" + id.Name()
+	conda := props.String("condaFile")
+	switch {
+	case s.cfg.Images == nil && (conda == "" || s.cfg.Environments == nil):
+		return nil, nil
+	case s.cfg.Images == nil:
+		return func(ctx context.Context, log io.Writer) (err error) {
+			x.prepared, err = s.cfg.Environments.Prepare(ctx, conda, log)
+			return err
+		}, nil
+	case conda != "":
+		return nil, fmt.Errorf("the environment %s has a conda file, which Azimuth does not add to an image: name an image that has the packages, or start the server with --runner local", name)
+	case props.Object("build") != nil:
+		return nil, fmt.Errorf("the environment %s has a build context, and Azimuth does not build images: name an image that is built, or start the server with --runner local", name)
+	}
+	return func(ctx context.Context, log io.Writer) (err error) {
+		x.image, err = s.cfg.Images.Pull(ctx, props.String("image"), log)
+		return err
+	}, nil
+}
+
+// prepareEnvironment prepares the job's environment, if there is anything to do for
+// it. What there is to say is in the job's buildLog while it is being said.
 func (s *Service) prepareEnvironment(ctx context.Context, x *execution, item compute.Item, root string) (err error) {
-	text := x.env.Body.String("properties.condaFile")
-	if text == "" || s.cfg.Environments == nil {
-		return nil
+	prepare, err := s.preparation(x)
+	if err != nil || prepare == nil {
+		return err
 	}
 	t := task{LogName: buildLog, Log: filepath.Join(root, "exe", filepath.Base(buildLog))}
 	file, err := os.OpenFile(t.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -55,8 +88,7 @@ func (s *Service) prepareEnvironment(ctx context.Context, x *execution, item com
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		x.prepared, err = s.cfg.Environments.Prepare(ctx, text, file)
-		if err != nil {
+		if err = prepare(ctx, file); err != nil {
 			fmt.Fprintln(file, err)
 		}
 	}()

@@ -40,7 +40,7 @@ func curated(name string) bool {
 // which is not known.
 func curatedSince() time.Time { return time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-const curatedText = "A curated environment of Azure Machine Learning. Its image is not run here: the command runs with what this machine has, and the job's log says so."
+const curatedText = "A curated environment of Azure Machine Learning. Unless the server runs jobs in containers, its image is not run: the command runs with what this machine has, and the job's log says so."
 
 func curatedContainer(id arm.ID) *arm.Resource {
 	return &arm.Resource{

@@ -145,6 +145,7 @@ type harness struct {
 	runner       compute.Runner
 	nodeEnv      func(string) []string
 	environments ml.Environments
+	images       ml.Images // of the service that restart makes
 	dir          string
 	stop         func()
 }
@@ -223,6 +224,7 @@ func (h *harness) open(opts ...option) {
 			return []string{"HTTPS_PROXY=http://proxy.invalid", "NODE=" + node}
 		},
 		Environments: lateEnvironments{h},
+		Images:       h.images,
 		Ticks:        func(time.Duration) (<-chan time.Time, func()) { return h.Ticks, func() {} },
 		Log:          slog.New(slog.DiscardHandler),
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -52,9 +53,11 @@ func (s *Service) commands(ctx context.Context, x *execution, item compute.Item,
 		if err != nil {
 			return nil, err
 		}
-		e := environ{}
-		e.add(s.cfg.BaseEnv)
-		e.add(s.cfg.NodeEnv(t.Node))
+		e, node := environ{}, s.cfg.NodeEnv(t.Node)
+		if x.image == "" { // an image has its own
+			e.add(s.cfg.BaseEnv)
+		}
+		e.add(node)
 		e.addMap(x.spec.Env)
 		if x.prepared != nil {
 			e["PATH"] = x.prepared.Bin + string(filepath.ListSeparator) + e["PATH"]
@@ -67,8 +70,33 @@ func (s *Service) commands(ctx context.Context, x *execution, item compute.Item,
 			TaskRef: compute.TaskRef{NodeID: t.Node},
 			Argv:    []string{shell, "-c", command}, Env: e.list(), Dir: filepath.Join(t.Root, dirWork), LogPath: t.Log,
 		}
+		if x.image != "" {
+			specs[i].Argv, specs[i].Image, specs[i].Mounts = []string{"sh", "-c", bestShell, command}, x.image, mounts(t.Root, node)
+		}
 	}
 	return specs, nil
+}
+
+// bestShell runs its first argument with bash where an image has it.
+const bestShell = `if command -v bash >/dev/null 2>&1; then exec bash -c "$0"; fi; exec sh -c "$0"`
+
+// mounts is what a container has of the node: the job's directory, and the files that
+// the node's environment names, such as the CA bundle.
+func mounts(root string, env []string) []compute.Mount {
+	out := []compute.Mount{{Path: root}}
+	for _, kv := range env {
+		_, value, _ := strings.Cut(kv, "=")
+		for _, path := range append(strings.Fields(value), value) {
+			path = path[strings.LastIndex(path, "=")+1:] // as in Java's options
+			if !filepath.IsAbs(path) || slices.Contains(out, compute.Mount{Path: path, ReadOnly: true}) {
+				continue
+			}
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+				out = append(out, compute.Mount{Path: path, ReadOnly: true})
+			}
+		}
+	}
+	return out
 }
 
 func host(n compute.Node) string {

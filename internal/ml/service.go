@@ -118,6 +118,9 @@ type Config struct {
 	// Environments prepares the conda files of environments. Without it, jobs run
 	// with what the machine has.
 	Environments Environments
+	// Images brings the images of environments here, in which jobs then run. Without
+	// it, jobs are processes of this machine.
+	Images Images
 	// Ticks starts a ticker in real time, for following logs. It is replaced in
 	// tests.
 	Ticks func(d time.Duration) (tick <-chan time.Time, stop func())

@@ -36,6 +36,8 @@ type execution struct {
 	outputs map[string]*place
 	// prepared is the environment's conda file, if it has one.
 	prepared *environment.Environment
+	// image is the container image that the job runs in, if it does.
+	image string
 }
 
 // load reads a job for its execution. When only its results are to be collected,
@@ -345,9 +347,12 @@ func (s *Service) openLogs(ctx context.Context, x *execution, nodes []compute.No
 	return tasks, nil
 }
 
-// substitution says what runs in the place of the job's environment.
+// substitution says what the job runs in, and in the place of what.
 func (s *Service) substitution(x *execution) string {
 	id := x.env.ParsedID()
+	if x.image != "" {
+		return fmt.Sprintf("The job runs in a container of the image %s (%s).", x.image, s.cfg.Images)
+	}
 	if x.prepared != nil {
 		return fmt.Sprintf("The image of the environment %s:%s is not run here. %s", id.Parent().Name(), id.Name(), x.prepared.Summary)
 	}

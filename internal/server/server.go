@@ -45,10 +45,18 @@ type Config struct {
 	Strict bool
 	// Realistic takes as long as Azure does.
 	Realistic bool
+	// Runner is what jobs run in: RunnerLocal, the default, or RunnerContainer.
+	Runner string
 	// Version is this build's.
 	Version string
 	Log     *slog.Logger
 }
+
+// What jobs run in.
+const (
+	RunnerLocal     = "local"     // processes of this machine
+	RunnerContainer = "container" // containers of podman or docker
+)
 
 // Server is an open home. Close releases it.
 type Server struct {
@@ -87,6 +95,9 @@ type Server struct {
 func Open(ctx context.Context, cfg Config) (s *Server, err error) {
 	if err := checkListen(cfg.Listen); err != nil {
 		return nil, err
+	}
+	if cfg.Runner == "" {
+		cfg.Runner = RunnerLocal
 	}
 	s = &Server{cfg: cfg}
 	defer func() {
@@ -172,7 +183,7 @@ func (s *Server) Serve(ctx context.Context, ready func(address string)) error {
 	g.Go(func() error { return s.instances.Run(ctx) })
 	s.jobs.Start()
 	if err := s.cfg.Home.WriteServer(home.Server{
-		PID: os.Getpid(), Address: address, Version: s.cfg.Version, Started: time.Now().UTC(), Strict: s.cfg.Strict,
+		PID: os.Getpid(), Address: address, Version: s.cfg.Version, Started: time.Now().UTC(), Strict: s.cfg.Strict, Runner: s.cfg.Runner,
 	}); err != nil {
 		return err
 	}

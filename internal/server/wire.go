@@ -10,6 +10,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/clientenv"
 	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/compute/container"
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/environment"
@@ -49,8 +50,12 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Store: s.store, Vaults: vaults{s}, Access: vaultAccess{s}, Sealer: sealer, Clock: s.clock,
 		TenantID: s.dir.TenantID(), Log: log,
 	})
+	engine, images, err := s.containers(ctx)
+	if err != nil {
+		return err
+	}
 	if s.runner, err = local.Open(local.Options{
-		Dir: cfg.Home.Nodes(), Clock: s.clock, BootDelay: s.bootDelay(), Log: log,
+		Dir: cfg.Home.Nodes(), Clock: s.clock, BootDelay: s.bootDelay(), Containers: engine, Log: log,
 	}); err != nil {
 		return err
 	}
@@ -68,6 +73,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Identities: jobIdentities{s}, Tokens: runTokens, Authenticator: s, Authorizer: lateRoles{s},
 		Capacity: s.runner.Capacity, BaseEnv: jobBaseEnv(), NodeEnv: s.nodeEnv, Log: log,
 		Environments: environment.New(environment.Options{Dir: cfg.Home.Path("environments"), Clock: s.clock, Env: packageEnv(), Log: log}),
+		Images:       images,
 	}); err != nil {
 		return err
 	}
@@ -106,6 +112,23 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Upstream: gateway.UpstreamFromEnv(clientenv.Outer(os.Getenv)),
 	})
 	return err
+}
+
+// containers finds what runs containers, if jobs are to run in some.
+func (s *Server) containers(ctx context.Context) (*container.Engine, ml.Images, error) {
+	switch s.cfg.Runner {
+	case RunnerLocal:
+		return nil, nil, nil
+	case RunnerContainer:
+	default:
+		return nil, nil, fmt.Errorf("the runner is %s or %s, not %q", RunnerLocal, RunnerContainer, s.cfg.Runner)
+	}
+	e, err := container.Find(ctx, os.Environ())
+	if err != nil {
+		return nil, nil, fmt.Errorf("--runner %s: %w", RunnerContainer, err)
+	}
+	s.cfg.Log.Info("jobs run in containers", "engine", e.String(), "flags", e.Flags, "limits", e.Limited)
+	return e, container.NewImages(e), nil
 }
 
 // strictCheck is the kernel's Check for --strict.

@@ -1,0 +1,80 @@
+package ml_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/azimuth-ml/azimuth/internal/compute"
+)
+
+// engine stands in for what brings images.
+type engine struct{}
+
+func (engine) Pull(_ context.Context, image string, log io.Writer) (string, error) {
+	fmt.Fprintf(log, "pulling %s\n", image)
+	if image == "missing" {
+		return "", fmt.Errorf("pull the image %s: there is none", image)
+	}
+	return "hub/" + image, nil
+}
+
+func (engine) String() string { return "engine 1.0" }
+
+// TestImages prepares jobs that run in containers, and those that cannot.
+func TestImages(t *testing.T) {
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(bundle, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHarness(t)
+	h.images = engine{}
+	h.nodeEnv = func(string) []string {
+		return []string{"SSL_CERT_FILE=" + bundle, "JAVA_TOOL_OPTIONS=-Da=b -Dstore=" + bundle, "HTTPS_PROXY=http://p"}
+	}
+	h.restart()
+	for i, tt := range []struct {
+		environment map[string]any
+		fails, log  string
+	}{
+		{environment: map[string]any{"image": "i"}, log: "pulling i\n"},
+		{environment: map[string]any{"image": "missing"}, fails: "there is none", log: "pulling missing\npull the image missing: there is none\n"},
+		{environment: map[string]any{"image": "i", "condaFile": "dependencies: [six]"}, fails: "conda file"},
+		{environment: map[string]any{"build": map[string]any{"contextUri": "https://x/y"}}, fails: "build context"},
+	} {
+		env := fmt.Sprintf("%s/environments/e%d/versions/1", wsID, i)
+		h.Want(201, "PUT", env, map[string]any{"properties": tt.environment})
+		name := fmt.Sprintf("j%d", i)
+		h.submit(name, "environmentId", env)
+		specs, err := h.ML.Prepare(t.Context(), h.item(name, 1), h.nodes(1))
+		if tt.log != "" {
+			if got, _ := h.blobText("azureml", "ExperimentRun/dcid."+name+"/azureml-logs/20_image_build_log.txt"); got != tt.log {
+				t.Errorf("%v: log %q", tt.environment, got)
+			}
+		}
+		if tt.fails != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.fails) {
+				t.Errorf("%v: %v", tt.environment, err)
+			}
+			continue
+		}
+		if err != nil || len(specs) != 1 {
+			t.Fatalf("%v: %d tasks, %v", tt.environment, len(specs), err)
+		}
+		s := specs[0]
+		root := filepath.Dir(filepath.Dir(s.Dir))
+		if s.Image != "hub/i" || len(s.Mounts) != 2 || s.Mounts[0] != (compute.Mount{Path: root}) || s.Mounts[1] != (compute.Mount{Path: bundle, ReadOnly: true}) {
+			t.Errorf("the task is %+v", s)
+		}
+		if path := envOf(s, "PATH"); path != "" {
+			t.Errorf("the container has the machine's PATH %q", path)
+		}
+		if b, err := os.ReadFile(s.LogPath); err != nil || !strings.Contains(string(b), "The job runs in a container of the image hub/i (engine 1.0).\n") {
+			t.Errorf("log is %q, %v", b, err)
+		}
+	}
+}
