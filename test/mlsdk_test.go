@@ -380,7 +380,10 @@ func (s *sdk) jobs() {
 		"too many nodes":    job("echo ${{inputs.n}}", func(j *aml.CommandJob) { j.Resources = &aml.JobResourceConfiguration{InstanceCount: to.Ptr[int32](9)} }),
 		"a missing compute": job("echo ${{inputs.n}}", func(j *aml.CommandJob) { j.ComputeID = to.Ptr(smallWS + "/computes/none") }),
 		"no steps":          {Properties: &aml.PipelineJob{JobType: to.Ptr(aml.JobTypePipeline), Jobs: map[string]any{}}},
-		"a bad timeout":     job("echo ${{inputs.n}}", func(j *aml.CommandJob) { j.Limits.Timeout = to.Ptr("10m") }),
+		"an empty space": {Properties: &aml.SweepJob{JobType: to.Ptr(aml.JobTypeSweep), SearchSpace: map[string]any{}, SamplingAlgorithm: &aml.RandomSamplingAlgorithm{SamplingAlgorithmType: to.Ptr(aml.SamplingAlgorithmTypeRandom)},
+			Objective: &aml.Objective{Goal: to.Ptr(aml.GoalMinimize), PrimaryMetric: to.Ptr("loss")},
+			Trial:     &aml.TrialComponent{Command: to.Ptr("x"), EnvironmentID: to.Ptr(smallWS + "/environments/plain/versions/1")}}},
+		"a bad timeout": job("echo ${{inputs.n}}", func(j *aml.CommandJob) { j.Limits.Timeout = to.Ptr("10m") }),
 		"an output in no place": job("echo ${{inputs.n}}", func(j *aml.CommandJob) {
 			j.Outputs = map[string]aml.JobOutputClassification{"o": &aml.URIFolderJobOutput{JobOutputType: to.Ptr(aml.JobOutputTypeURIFolder), URI: to.Ptr("azureml://datastores/none/paths/x")}}
 		}),
@@ -389,9 +392,8 @@ func (s *sdk) jobs() {
 		s.refused(what, err, http.StatusBadRequest, "UserError")
 	}
 	for what, body := range map[string]aml.JobBase{
-		"a sweep": {Properties: &aml.SweepJob{JobType: to.Ptr(aml.JobTypeSweep), SearchSpace: map[string]any{}, SamplingAlgorithm: &aml.RandomSamplingAlgorithm{SamplingAlgorithmType: to.Ptr(aml.SamplingAlgorithmTypeRandom)},
-			Objective: &aml.Objective{Goal: to.Ptr(aml.GoalMinimize), PrimaryMetric: to.Ptr("loss")},
-			Trial:     &aml.TrialComponent{Command: to.Ptr("x"), EnvironmentID: to.Ptr(smallWS + "/environments/plain/versions/1")}}},
+		"a Spark job": {Properties: &aml.SparkJob{JobType: to.Ptr(aml.JobTypeSpark), CodeID: to.Ptr(smallWS + "/codes/c/versions/1"),
+			Entry: &aml.SparkJobPythonEntry{SparkJobEntryType: to.Ptr(aml.SparkJobEntryTypeSparkJobPythonEntry), File: to.Ptr("x.py")}}},
 	} {
 		_, err := put("bad", body)
 		s.refused(what, err, http.StatusNotImplemented, "NotImplementedByAzimuth")

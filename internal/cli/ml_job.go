@@ -94,7 +94,7 @@ func (a *app) jobList(f *mlFlags) *cobra.Command {
 	var tag, parent string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List jobs, newest first", Args: noArgs,
-		Long: "List jobs, newest first. The steps of a pipeline are listed with --parent-job-name, in the order of the pipeline.",
+		Long: "List jobs, newest first. The steps of a pipeline, and the trials of a sweep, are listed with --parent-job-name, in their order.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if most < 1 {
 				return usagef("--max-results is a positive number, not %d", most)
@@ -123,7 +123,7 @@ func (a *app) jobList(f *mlFlags) *cobra.Command {
 	}
 	cmd.Flags().IntVarP(&most, "max-results", "r", 50, "the most jobs to list")
 	cmd.Flags().StringVar(&tag, "tag", "", "list jobs with this tag alone")
-	cmd.Flags().StringVar(&parent, "parent-job-name", "", "list the steps of this pipeline")
+	cmd.Flags().StringVar(&parent, "parent-job-name", "", "list the steps of this pipeline, or the trials of this sweep")
 	cmd.RegisterFlagCompletionFunc("parent-job-name", a.completeNames(f, "jobs"))
 	view.add(cmd)
 	return cmd

@@ -97,7 +97,12 @@ type streamer struct {
 
 // follow shows what is new of a job: its log, or its steps.
 func (st *streamer) follow(ctx context.Context, job arm.Doc) error {
-	if !strings.EqualFold(job.String("properties.jobType"), "Pipeline") {
+	word := "Step"
+	switch strings.ToLower(job.String("properties.jobType")) {
+	case "pipeline":
+	case "sweep":
+		word = "Trial"
+	default:
 		return st.copyLog(ctx)
 	}
 	steps, err := st.session.steps(ctx, st.workspace, st.job)
@@ -107,7 +112,7 @@ func (st *streamer) follow(ctx context.Context, job arm.Doc) error {
 	for _, s := range steps {
 		if st.steps[s.RunID] != s.Status {
 			st.steps[s.RunID] = s.Status
-			fmt.Fprintf(st.app.stdout, "Step %s (%s): %s\n", s.name(), s.RunID, s.Status)
+			fmt.Fprintf(st.app.stdout, "%s %s (%s): %s\n", word, s.name(), s.RunID, s.Status)
 		}
 	}
 	return nil
@@ -170,6 +175,9 @@ func (a *app) finished(ctx context.Context, s *session, ws, job arm.Doc) error {
 			parts = append(parts, fmt.Sprintf("%s=%.4g", k, metrics[k]))
 		}
 		fmt.Fprintf(a.stdout, "Metrics: %s\n", strings.Join(parts, "  "))
+	}
+	if best, ok := job.Object("properties.properties")["best_child_run_id"].(string); ok {
+		fmt.Fprintf(a.stdout, "Best trial: %s\n", best)
 	}
 	if status == "Completed" {
 		fmt.Fprintf(a.stdout, "Status: %s\n", style.green(status))

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrNotImplemented is wrapped by the error for a job that Azure Machine
-// Learning accepts and Azimuth does not run yet (sweep jobs, …).
+// Learning accepts and Azimuth does not run yet (automl jobs, …).
 var ErrNotImplemented = errors.New("not implemented by Azimuth yet")
 
 // Position is a place in a job file. Line and Column count from 1; 0 means

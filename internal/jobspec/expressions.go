@@ -39,6 +39,12 @@ func (d *decoder) expressions(o *object, n *yaml.Node, j *Job) {
 				continue
 			}
 		case "search_space", "parent":
+			if j.Sweep != nil && kind == "search_space" {
+				if _, ok := j.Sweep.SearchSpace[name]; !ok {
+					d.problem(pos, o.key("command"), whole+": search_space declares no "+name+hint(name, sortedKeys(j.Sweep.SearchSpace)))
+				}
+				continue
+			}
 			d.problem(pos, o.key("command"), whole+" has a meaning only in "+map[string]string{
 				"search_space": "sweep", "parent": "pipeline"}[kind]+" jobs")
 			continue
@@ -48,7 +54,7 @@ func (d *decoder) expressions(o *object, n *yaml.Node, j *Job) {
 			continue
 		}
 		// A problem with the declarations themselves has been noted already.
-		if o.has(kind) && len(declared) < len(mappingKeys(o.value[kind])) {
+		if j.Sweep == nil && o.has(kind) && len(declared) < len(mappingKeys(o.value[kind])) {
 			continue
 		}
 		d.problem(pos, o.key("command"), whole+": "+kind+" declares no "+name+hint(name, declared))

@@ -1,7 +1,7 @@
 // Package jobspec reads Azure Machine Learning CLI v2 job files, the YAML that
 // `az ml job create -f` takes, and turns them into the body of the REST call.
 //
-// Command and pipeline jobs are read. What is accepted follows Microsoft's "CLI (v2)
+// Command, pipeline and sweep jobs are read. What is accepted follows Microsoft's "CLI (v2)
 // command job YAML schema" (2025-04-14) and, where the page is silent, the
 // schema of the azure-ai-ml package. Every problem names the file, line, column
 // and key, and all problems of a file are reported together.
@@ -13,7 +13,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/pipeline"
 )
 
-// Job is a command or pipeline job as its file describes it. Local paths are absolute when
+// Job is a command, pipeline or sweep job as its file describes it. Local paths are absolute when
 // the file was read with ParseFile.
 type Job struct {
 	// Name is the job's ID in the workspace; empty means the submitter makes one.
@@ -54,6 +54,9 @@ type Job struct {
 	Identity *Identity
 	// Pipeline is set for a pipeline job, which has steps and no command.
 	Pipeline *Pipeline
+	// Sweep is set for a sweep job. Command, code, environment, resources and so on
+	// are then those of its trials.
+	Sweep *Sweep
 
 	// Warnings are things that are accepted but probably not meant.
 	Warnings Problems

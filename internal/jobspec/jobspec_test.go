@@ -138,7 +138,7 @@ func TestProblems(t *testing.T) {
 }
 
 func TestNotImplementedIsRecognised(t *testing.T) {
-	for _, typ := range []string{"sweep", "automl", "spark", "parallel", "import", "data_transfer"} {
+	for _, typ := range []string{"automl", "spark", "parallel", "import", "data_transfer"} {
 		_, err := Parse([]byte("type: "+typ+"\n"), Options{})
 		var p *Problem
 		if !errors.Is(err, ErrNotImplemented) || !errors.As(err, &p) || p.Key != "type" {

@@ -118,12 +118,12 @@ func (d *decoder) jobType(o *object) string {
 		}
 	}
 	switch {
-	case typ == "command", typ == "pipeline":
+	case typ == "command", typ == "pipeline", typ == "sweep":
 		return typ
 	case slices.Contains(otherTypes(), typ):
 		pos := d.at(o.doc, n)
 		d.problems = append(d.problems, &Problem{Position: pos, Key: "type", Err: ErrNotImplemented,
-			Message: fmt.Sprintf("%s jobs are %s; command and pipeline jobs are", typ, ErrNotImplemented)})
+			Message: fmt.Sprintf("%s jobs are %s; command, pipeline and sweep jobs are", typ, ErrNotImplemented)})
 	default:
 		words := append([]string{"command"}, otherTypes()...)
 		d.failf(o.doc, n, "type", "%q is not one of %s%s", typ, strings.Join(words, ", "), hint(typ, words))
@@ -176,6 +176,10 @@ func (d *decoder) job(doc *document) *Job {
 	}
 	if typ == "pipeline" {
 		d.pipeline(o, j)
+		return j
+	}
+	if typ == "sweep" {
+		d.sweep(o, j)
 		return j
 	}
 	d.command(o, j)

@@ -26,16 +26,19 @@ type Resolver interface {
 }
 
 // ToREST gives the body of PUT …/workspaces/{workspace}/jobs/{name}: an object
-// with the one key "properties" (a CommandJob or PipelineJob). Keys that the file
+// with the one key "properties" (a CommandJob, PipelineJob or SweepJob). Keys that the file
 // does not set are left out, for the service to fill. ExperimentName is left out
 // when empty.
 func (j *Job) ToREST(ctx context.Context, r Resolver) (map[string]any, error) {
 	p := map[string]any{}
-	if j.Pipeline != nil {
-		if err := j.pipelineREST(ctx, r, p); err != nil {
-			return nil, err
-		}
-	} else if err := j.commandREST(ctx, r, p); err != nil {
+	kind := j.commandREST
+	switch {
+	case j.Pipeline != nil:
+		kind = j.pipelineREST
+	case j.Sweep != nil:
+		kind = j.sweepREST
+	}
+	if err := kind(ctx, r, p); err != nil {
 		return nil, err
 	}
 	if err := j.sharedREST(ctx, r, p); err != nil {

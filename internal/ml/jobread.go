@@ -109,6 +109,11 @@ func (s *Service) Timeline(tx store.Tx, jobID string) ([]Moment, error) {
 func (r *run) properties() map[string]string {
 	const form = "2006-01-02 15:04:05"
 	out := map[string]string{"_azureml.ComputeTargetType": "amlctrain"}
+	if r.Pipeline != nil && r.Pipeline.Sweep != nil {
+		if best := r.Pipeline.best(); best != nil {
+			out["best_child_run_id"] = best.Run // azure-ai-ml downloads it
+		}
+	}
 	if r.Pipeline != nil {
 		delete(out, "_azureml.ComputeTargetType") // what it is for a pipeline is not known
 	}

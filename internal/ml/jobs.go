@@ -69,6 +69,9 @@ func (s *Service) validateJob(ctx context.Context, p *arm.Put) error {
 	case strings.EqualFold(t, "Pipeline"):
 		props.Set("jobType", "Pipeline")
 		return nil // putPipeline looks at the rest
+	case strings.EqualFold(t, "Sweep"):
+		props.Set("jobType", "Sweep")
+		return nil // putSweep looks at the rest
 	case strings.EqualFold(t, "Command"):
 		props.Set("jobType", "Command")
 	case t == "":
@@ -194,8 +197,11 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 	if p.Existing != nil {
 		return s.updateJob(p, props)
 	}
-	if props.String("jobType") == "Pipeline" {
+	switch props.String("jobType") {
+	case "Pipeline":
 		return s.putPipeline(ctx, p, props)
+	case "Sweep":
+		return s.putSweep(ctx, p, props)
 	}
 	ws := workspaceOf(p.Parent)
 	spec, err := readSpec(props)
@@ -474,6 +480,8 @@ func (s *Service) listJobs(ctx context.Context, req *arm.Request, parent arm.ID)
 	case "", "command":
 	case "pipeline":
 		view += viewPipeline
+	case "sweep":
+		view += viewSweep
 	default:
 		return page, nil // there are no others
 	}

@@ -56,7 +56,7 @@ func TestJobRefusals(t *testing.T) {
 		{"j", 400, "UserError", "'command' is missing", []any{"command", nil}},
 		{"j", 400, "UserError", "'environmentId' is missing", []any{"environmentId", nil}},
 		{"j", 400, "UserError", "'jobType' is missing", []any{"jobType", nil}},
-		{"j", 501, "NotImplementedByAzimuth", "jobs of type 'Sweep'", []any{"jobType", "Sweep"}},
+		{"j", 501, "NotImplementedByAzimuth", "jobs of type 'AutoML'", []any{"jobType", "AutoML"}},
 		{"j", 501, "NotImplementedByAzimuth", "serverless", []any{"computeId", nil}},
 		{"j", 501, "NotImplementedByAzimuth", "submitter's own machine", []any{"resources.properties.IsLocal", map[string]any{"IsLocal": true}}},
 		{"j", 501, "NotImplementedByAzimuth", "compute instance", []any{"computeId", wsID + "/computes/ci"}},

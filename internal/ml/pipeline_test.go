@@ -120,7 +120,7 @@ func TestPipelineRunsItsSteps(t *testing.T) {
 	}
 	// only pipelines are listed, by their type too
 	h.submit("plain")
-	for query, want := range map[string]string{"": "plain p1", "?jobType=Pipeline": "p1", "?jobType=Command": "plain", "?jobType=Sweep": "", "?$top=1&jobType=Pipeline": "p1"} {
+	for query, want := range map[string]string{"": "plain p1", "?jobType=Pipeline": "p1", "?jobType=Command": "plain", "?jobType=Sweep": "", "?jobType=AutoML": "", "?$top=1&jobType=Pipeline": "p1"} {
 		if got := strings.Join(h.Want(200, "GET", wsID+"/jobs"+query, nil).Names(), " "); got != want && !(query == "" && got == "p1 plain") {
 			t.Errorf("jobs%s are %q, want %q", query, got, want)
 		}

@@ -29,6 +29,23 @@ type pipelineState struct {
 	Continue bool `json:"continue,omitempty"`
 	// Steps come after those that they read from.
 	Steps []stepState `json:"steps"`
+	// Sweep is set for a sweep job, whose steps are its trials.
+	Sweep *sweepState `json:"sweep,omitempty"`
+}
+
+// kind is the type of job, step what its children are called in texts.
+func (p *pipelineState) kind() string {
+	if p.Sweep != nil {
+		return "Sweep"
+	}
+	return "Pipeline"
+}
+
+func (p *pipelineState) step() string {
+	if p.Sweep != nil {
+		return "Trial"
+	}
+	return "Step"
 }
 
 type stepState struct {
@@ -45,6 +62,9 @@ type stepState struct {
 	Ended     time.Time `json:"ended,omitzero"`
 	// Error is why it did not complete.
 	Error string `json:"error,omitempty"`
+	// Values are what a trial of a sweep is given, Metric what it reached.
+	Values map[string]string `json:"values,omitempty"`
+	Metric *float64          `json:"metric,omitempty"`
 }
 
 // skipped is the status of a step that will not run.
@@ -56,28 +76,40 @@ const pipelineLog = "logs/azureml/executionlogs.txt"
 // putPipeline completes a new pipeline job and submits its first steps, all in
 // the write transaction.
 func (s *Service) putPipeline(ctx context.Context, p *arm.Put, props arm.Doc) error {
-	props.Delete("status")
-	props.Delete("error")
-	props.Delete("services")
-	props.Default("experimentName", mlflow.DefaultExperiment)
-	props.Default("displayName", p.ID.Name())
-	props.Default("isArchived", false)
+	completeJob(props, p.ID.Name())
 	props.Default("settings", map[string]any{})
 	plan, err := s.planPipeline(ctx, p, props)
 	if err != nil {
 		return err
 	}
-	ws := workspaceOf(p.Parent)
-	r := &run{
-		Item: itemID(p.Resource), Job: p.Resource.ID, Name: p.ID.Name(), Workspace: ws.UID, Submitter: p.Caller, Created: p.Now,
-		Logs: []string{pipelineLog}, Pipeline: &pipelineState{Continue: plan.Continue},
-	}
-	bodies := map[string]any{}
+	state, bodies := &pipelineState{Continue: plan.Continue}, map[string]any{}
 	for _, st := range plan.Steps {
-		r.Pipeline.Steps = append(r.Pipeline.Steps, stepState{Name: st.Name, Run: st.Run, Reads: st.Reads})
+		state.Steps = append(state.Steps, stepState{Name: st.Name, Run: st.Run, Reads: st.Reads})
 		bodies[st.Name] = map[string]any(st.Body)
 	}
 	p.Resource.Private["steps"] = bodies
+	return s.openSteps(ctx, p, props, state, pipelineLog)
+}
+
+// putSweep completes a new sweep job and submits its first trials, all in the
+// write transaction.
+func (s *Service) putSweep(ctx context.Context, p *arm.Put, props arm.Doc) error {
+	completeJob(props, p.ID.Name())
+	state, body, err := s.planSweep(ctx, p, props)
+	if err != nil {
+		return err
+	}
+	p.Resource.Private["trial"] = map[string]any(body)
+	return s.openSteps(ctx, p, props, state, sweepLog)
+}
+
+// openSteps makes the run of a job that has steps, and submits the first.
+func (s *Service) openSteps(ctx context.Context, p *arm.Put, props arm.Doc, state *pipelineState, log string) error {
+	ws := workspaceOf(p.Parent)
+	r := &run{
+		Item: itemID(p.Resource), Job: p.Resource.ID, Name: p.ID.Name(), Workspace: ws.UID, Submitter: p.Caller, Created: p.Now,
+		Logs: []string{log}, Pipeline: state,
+	}
 	if err := r.move(eventOpen, p.Now); err != nil {
 		return err
 	}
@@ -85,13 +117,13 @@ func (s *Service) putPipeline(ctx context.Context, p *arm.Put, props arm.Doc) er
 	if err := s.track(p.Tx, r, props, nil); err != nil {
 		return err
 	}
-	err = s.tracking.UpdateJobRun(p.Tx, r.Workspace, r.Name, mlflow.JobUpdate{Status: mlflow.StatusRunning, Start: p.Now})
+	err := s.tracking.UpdateJobRun(p.Tx, r.Workspace, r.Name, mlflow.JobUpdate{Status: mlflow.StatusRunning, Start: p.Now})
 	if err != nil {
 		return err
 	}
 	for i := range r.Pipeline.Steps {
 		st := &r.Pipeline.Steps[i]
-		if len(st.Reads) > 0 {
+		if len(st.Reads) > 0 || r.Pipeline.full() {
 			continue
 		}
 		if err := s.submitStep(p.Tx, r, p.Resource, st, p.Now); err != nil {
@@ -103,6 +135,30 @@ func (s *Service) putPipeline(ctx context.Context, p *arm.Put, props arm.Doc) er
 	}
 	p.After(func() { s.writePipelineLog(context.WithoutCancel(ctx), ws.Account, r.Item) })
 	return nil
+}
+
+// completeJob adds what any job with steps has, and removes what is computed.
+func completeJob(props arm.Doc, name string) {
+	props.Delete("status")
+	props.Delete("error")
+	props.Delete("services")
+	props.Default("experimentName", mlflow.DefaultExperiment)
+	props.Default("displayName", name)
+	props.Default("isArchived", false)
+}
+
+// full says that no more trials may run at once.
+func (p *pipelineState) full() bool {
+	if p.Sweep == nil {
+		return false
+	}
+	n := 0
+	for _, st := range p.Steps {
+		if st.Status == Running {
+			n++
+		}
+	}
+	return n >= p.Sweep.Concurrent
 }
 
 // track makes the run of a new job.
@@ -126,7 +182,13 @@ func (s *Service) track(tx store.Tx, r *run, props arm.Doc, tags map[string]stri
 // submitStep makes the child job of a step and queues it. A refusal, which is an
 // *arm.Error, has changed nothing.
 func (s *Service) submitStep(tx store.Tx, r *run, parent *arm.Resource, st *stepState, now time.Time) error {
-	props, err := stepBody(parent, st.Name)
+	var props arm.Doc
+	var err error
+	if r.Pipeline.Sweep != nil {
+		props, err = s.trial(tx, r, parent, st, now)
+	} else {
+		props, err = stepBody(parent, st.Name)
+	}
 	if err != nil {
 		return err
 	}
@@ -184,6 +246,15 @@ func (s *Service) stepEnded(tx store.Tx, child *run, now time.Time) error {
 		if child.Error != nil {
 			st.Error = child.Error.Message
 		}
+		if r.Pipeline.Sweep != nil {
+			metrics, err := s.tracking.LatestMetrics(tx, r.Workspace, st.Run)
+			if err != nil {
+				return fmt.Errorf("metrics of trial %s: %w", st.Run, err)
+			}
+			if v, ok := metrics[r.Pipeline.Sweep.Metric]; ok && v-v == 0 { // JSON has no NaN and no infinity
+				st.Metric = &v
+			}
+		}
 	}
 	if err := s.advance(tx, r, now); err != nil {
 		return fmt.Errorf("pipeline %s: %w", r.Name, err)
@@ -199,6 +270,14 @@ func (s *Service) advance(tx store.Tx, r *run, now time.Time) error {
 		return err
 	}
 	steps := r.Pipeline.Steps
+	if w := r.Pipeline.Sweep; w != nil && !w.Deadline.IsZero() && !now.Before(w.Deadline) && r.Status == Running && slices.ContainsFunc(steps, stepState.open) {
+		// "Once this limit is reached, the system cancels the sweep job, including
+		// all its trials", says Azure's reference.
+		r.Error = &Failure{"JobTimeout", "The sweep ran for longer than its timeout. It was canceled."}
+		if err := r.move(eventCancel, now); err != nil {
+			return err
+		}
+	}
 	for again := true; again; {
 		again = false
 		stop := r.Status == CancelRequested || !r.Pipeline.Continue && slices.ContainsFunc(steps, stepState.failed)
@@ -210,7 +289,7 @@ func (s *Service) advance(tx store.Tx, r *run, now time.Time) error {
 			switch ready, lost := r.Pipeline.inputs(st); {
 			case stop || lost:
 				st.Status = skipped
-			case ready:
+			case ready && !r.Pipeline.full():
 				err := s.submitStep(tx, r, parent, st, now)
 				var refused *arm.Error
 				if errors.As(err, &refused) {
@@ -227,11 +306,14 @@ func (s *Service) advance(tx store.Tx, r *run, now time.Time) error {
 			}
 		}
 	}
-	if slices.ContainsFunc(steps, func(st stepState) bool { return st.Status == "" || st.Status == Running }) {
+	if slices.ContainsFunc(steps, stepState.open) {
 		return nil
 	}
 	return s.endPipeline(tx, r, now)
 }
+
+// open says that a step has not ended.
+func (st stepState) open() bool { return st.Status == "" || st.Status == Running }
 
 func (st stepState) failed() bool { return st.Status == Failed || st.Status == Canceled }
 
@@ -303,6 +385,9 @@ func (s *Service) endPipeline(tx store.Tx, r *run, now time.Time) error {
 			why = fmt.Sprintf(" Step '%s' (%s): %s", st.Name, st.Run, st.Error)
 		}
 	}
+	if r.Pipeline.Sweep != nil && slices.ContainsFunc(r.Pipeline.Steps, func(st stepState) bool { return st.Status == Completed }) {
+		failed = nil // one trial is enough; what Azure makes of some that fail is not known
+	}
 	complete := !slices.ContainsFunc(r.Pipeline.Steps, func(st stepState) bool { return st.Status != Completed })
 	switch {
 	case r.Status == CancelRequested && !complete:
@@ -310,6 +395,9 @@ func (s *Service) endPipeline(tx store.Tx, r *run, now time.Time) error {
 	case len(failed) > 0: // the text is Azimuth's
 		e, status = eventFail, mlflow.StatusFailed
 		r.Error = &Failure{"UserError", "The pipeline failed: of its steps, " + strings.Join(failed, ", ") + " did not complete." + why}
+		if r.Pipeline.Sweep != nil {
+			r.Error.Message = "The sweep failed: none of its trials completed." + strings.Replace(why, " Step ", " Trial ", 1)
+		}
 	}
 	if err := r.move(eventCollect, now); err != nil {
 		return err
@@ -354,10 +442,17 @@ func (p *pipelineState) log(r *run) []byte {
 	var lines []line
 	for _, st := range p.Steps {
 		if !st.Submitted.IsZero() {
-			lines = append(lines, line{st.Submitted, fmt.Sprintf("Step %s: submitted as job %s.", st.Name, st.Run)})
+			text := fmt.Sprintf("%s %s: submitted as job %s.", p.step(), st.Name, st.Run)
+			if st.Values != nil {
+				text += " " + st.values()
+			}
+			lines = append(lines, line{st.Submitted, text})
 		}
 		if !st.Ended.IsZero() {
-			text := fmt.Sprintf("Step %s: %s.", st.Name, st.Status)
+			text := fmt.Sprintf("%s %s: %s.", p.step(), st.Name, st.Status)
+			if st.Metric != nil {
+				text += fmt.Sprintf(" %s=%v", p.Sweep.Metric, *st.Metric)
+			}
 			if st.Error != "" {
 				text += " " + strings.ReplaceAll(st.Error, "\n", "\n  ")
 			}
@@ -367,10 +462,13 @@ func (p *pipelineState) log(r *run) []byte {
 	if r.Status.Terminal() {
 		for _, st := range p.Steps {
 			if st.Status == skipped {
-				lines = append(lines, line{r.Ended, fmt.Sprintf("Step %s: not run.", st.Name)})
+				lines = append(lines, line{r.Ended, fmt.Sprintf("%s %s: not run.", p.step(), st.Name)})
 			}
 		}
-		lines = append(lines, line{r.Ended, fmt.Sprintf("The pipeline ended: %s.", r.Status)})
+		lines = append(lines, line{r.Ended, fmt.Sprintf("The %s ended: %s.", strings.ToLower(p.kind()), r.Status)})
+		if p.Sweep != nil && p.best() != nil {
+			lines = append(lines, line{r.Ended, fmt.Sprintf("The best trial is %s: %s.", p.best().Run, p.best().values())})
+		}
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
 	var out bytes.Buffer
@@ -395,8 +493,8 @@ func (s *Service) writePipelineLog(ctx context.Context, account, item string) {
 	}
 	if err == nil {
 		if err = s.cfg.Blobs.EnsureContainer(ctx, account, artifactContainer); err == nil {
-			_, err = s.cfg.Blobs.PutBlob(ctx, account, artifactContainer, artifactPrefix(r.Name)+"/"+pipelineLog,
-				bytes.NewReader(r.Pipeline.log(r)), blob.Headers{ContentType: contentType(pipelineLog)})
+			_, err = s.cfg.Blobs.PutBlob(ctx, account, artifactContainer, artifactPrefix(r.Name)+"/"+r.Logs[0],
+				bytes.NewReader(r.Pipeline.log(r)), blob.Headers{ContentType: contentType(r.Logs[0])})
 		}
 	}
 	if err != nil {

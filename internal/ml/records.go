@@ -45,7 +45,7 @@ type run struct {
 	Tasks       []task `json:"tasks,omitempty"`
 	// Logs are the names of the logs that there are, such as user_logs/std_log.txt.
 	Logs []string `json:"logs,omitempty"`
-	// Pipeline is set for a pipeline job, which compute does not know.
+	// Pipeline is set for a pipeline or sweep job, which compute does not know.
 	Pipeline *pipelineState `json:"pipeline,omitempty"`
 	// Parent is the item ID of the pipeline that the job is a step of, ParentName
 	// its name, and Step the step's.
@@ -83,8 +83,9 @@ const (
 	viewA  = "a" // active
 	viewZ  = "z" // archived
 	viewX  = "x" // all
-	// viewPipeline is added to the views of pipelines alone.
+	// viewPipeline and viewSweep are added to the views of such jobs alone.
 	viewPipeline = "p"
+	viewSweep    = "s"
 )
 
 func runRecords() store.Collection[run] {
@@ -104,7 +105,11 @@ func runRecords() store.Collection[run] {
 				var out []string
 				views := []string{view, viewX}
 				if r.Pipeline != nil {
-					views = append(views, view+viewPipeline, viewX+viewPipeline)
+					kind := viewPipeline
+					if r.Pipeline.Sweep != nil {
+						kind = viewSweep
+					}
+					views = append(views, view+kind, viewX+kind)
 				}
 				for _, v := range views {
 					out = append(out, listEntry(r.Workspace, v, "")+r.sortKey())
