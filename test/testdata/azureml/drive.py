@@ -321,4 +321,47 @@ same("failed pipeline", broken.status, "Failed")
 same("steps of it", [c.status for c in client.jobs.list(parent_job_name=broken.name)], ["Failed"])
 done("pipeline")
 
+# sweep job
+write("tune/try.py", """
+import json, os, sys, time, urllib.request
+body = {"run_id": os.environ["MLFLOW_RUN_ID"], "key": "loss", "value": float(sys.argv[1]), "timestamp": int(time.time() * 1000)}
+urllib.request.urlopen(urllib.request.Request(
+    os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-metric", data=json.dumps(body).encode(),
+    headers={"Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"], "Content-Type": "application/json"}))
+""")
+write("sweep.yml", f"""$schema: https://azuremlschemas.azureedge.net/latest/sweepJob.schema.json
+type: sweep
+trial:
+  command: python3 try.py ${{{{search_space.x}}}} && echo tried ${{{{inputs.who}}}} > ${{{{outputs.note}}}}/note.txt
+  code: tune
+  environment: azureml:plain:1
+inputs:
+  who: world
+outputs:
+  note:
+    type: uri_folder
+compute: azureml:{cluster}
+sampling_algorithm: random
+search_space:
+  x:
+    type: uniform
+    min_value: 0.1
+    max_value: 1.0
+objective:
+  goal: minimize
+  primary_metric: loss
+limits:
+  max_total_trials: 3
+  max_concurrent_trials: 2
+  timeout: 3600
+""")
+job = finish(client.jobs.create_or_update(load_job(scratch / "sweep.yml")))
+same("sweep", (job.status, job.type, job.limits.max_total_trials), ("Completed", "sweep", 3))
+trials = [c.name for c in client.jobs.list(parent_job_name=job.name)]
+same("trials", trials, [f"{job.name}_{n}" for n in range(3)])
+assert job.properties["best_child_run_id"] in trials, job.properties
+client.jobs.download(job.name, download_path=str(scratch / "got-sweep"), all=True)
+same("output of the best trial", [p.read_text() for p in (scratch / "got-sweep").rglob("note.txt")], ["tried world\n"])
+done("sweep")
+
 print("all done")
