@@ -57,16 +57,53 @@ func startReady(command []string, node string, limits nodeLimits) (*ready, error
 	return &ready{cmd, ends[0]}, nil
 }
 
-// give hands a task over. After an error the supervisor has nothing of it.
+// received is what a supervisor answers when it has a task.
+const received = 1
+
+// answerWithin is how long a supervisor that waits may take for that.
+const answerWithin = 2 // seconds
+
+// give hands a task over. After an error the supervisor is dead and has done
+// nothing of it.
 func (r *ready) give(d taskDir, files ...*os.File) error {
 	var fds []int
 	for _, f := range files {
 		fds = append(fds, int(f.Fd()))
 	}
-	if err := unix.Sendmsg(r.conn, []byte(d), unix.UnixRights(fds...), nil, 0); err != nil {
-		return fmt.Errorf("hand a task over: %w", err)
+	err := unix.Sendmsg(r.conn, []byte(d), unix.UnixRights(fds...), nil, 0)
+	if err == nil {
+		// Of a supervisor that is being killed the socket may still be open.
+		err = r.answer(&unix.Timeval{Sec: answerWithin})
 	}
-	return unix.Close(r.conn)
+	if err == nil {
+		return unix.Close(r.conn)
+	}
+	_ = r.cmd.Process.Kill()
+	_ = r.cmd.Wait()
+	if r.answer(&unix.Timeval{Usec: 1}) == nil {
+		// It had the task when it died, and may have started the command: it is a
+		// supervisor that was lost, as any other.
+		return unix.Close(r.conn)
+	}
+	return fmt.Errorf("hand a task over: %w", err)
+}
+
+func (r *ready) answer(within *unix.Timeval) error {
+	if err := unix.SetsockoptTimeval(r.conn, unix.SOL_SOCKET, unix.SO_RCVTIMEO, within); err != nil {
+		return err
+	}
+	for {
+		var b [1]byte
+		switch n, err := unix.Read(r.conn, b[:]); {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return err
+		case n == 0 || b[0] != received:
+			return errors.New("the supervisor ended")
+		default:
+			return nil
+		}
+	}
 }
 
 // close ends a supervisor that no task was given.
@@ -105,6 +142,11 @@ func awaitTask(limits nodeLimits) (s *supervisor, log *os.File, err error) {
 	}
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
+	}
+	// A server that died in the meantime gets no answer, and finds the task under
+	// way when it is started again.
+	if _, err := unix.Write(socket, []byte{received}); err != nil && !errors.Is(err, unix.EPIPE) {
+		return nil, nil, fmt.Errorf("receive a task: %w", err)
 	}
 	_ = unix.Close(socket)
 	return &supervisor{dir: taskDir(name[:n]), lock: fds[0], alive: fds[1], within: start}, os.NewFile(uintptr(fds[2]), "log"), nil
