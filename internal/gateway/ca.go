@@ -57,6 +57,7 @@ func permittedDomains() []string {
 		"ml.azure.com",
 		"applicationinsights.azure.com",
 		"applicationinsights.io",
+		"services.visualstudio.com", // of Application Insights
 		"monitor.azure.com",
 		"loganalytics.io",
 		"blob.core.windows.net",

@@ -65,7 +65,7 @@ func (s *Server) routes() []gateway.Route {
 	// nothing meant for this cloud reaches the real one.
 	for _, domain := range []string{
 		"azurecr.io", "azureml.ms", "notebooks.azure.net", "ml.azure.com", "graph.windows.net",
-		"applicationinsights.azure.com", "applicationinsights.io", "monitor.azure.com", "loganalytics.io",
+		"applicationinsights.azure.com", "applicationinsights.io", "services.visualstudio.com", "monitor.azure.com", "loganalytics.io",
 	} {
 		routes = append(routes, gateway.Route{Pattern: domain, Handler: s.uncovered()}, gateway.Route{Pattern: "*." + domain, Handler: s.uncovered()})
 	}
