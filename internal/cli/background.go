@@ -5,13 +5,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/home"
 )
+
+// readLiveServer is d.ReadServer for who is about to talk to the server: one that
+// was killed a moment ago may hold the home still and listen no more. It waits
+// until one of the two is over, for some seconds.
+func readLiveServer(ctx context.Context, d home.Dir) (home.Server, error) {
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		s, err := d.ReadServer()
+		if err != nil || time.Now().After(deadline) {
+			return s, err
+		}
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Address)
+		if err == nil {
+			return s, conn.Close()
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return s, fmt.Errorf("connect to the server: %w", ctx.Err())
+		}
+	}
+}
 
 // startServer makes sure that a server runs for the home and returns it.
 func (a *app) startServer(ctx context.Context, f serveFlags) (home.Server, error) {
@@ -19,7 +42,7 @@ func (a *app) startServer(ctx context.Context, f serveFlags) (home.Server, error
 	if err != nil {
 		return home.Server{}, err
 	}
-	s, err := d.ReadServer()
+	s, err := readLiveServer(ctx, d)
 	if err == nil {
 		if f.strict && !s.Strict {
 			return s, hint(errors.New("a server that is not strict runs for this home"), "Stop it (azimuth stop) and try again, or leave --strict out.")
