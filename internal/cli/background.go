@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -24,9 +24,8 @@ func readLiveServer(ctx context.Context, d home.Dir) (home.Server, error) {
 		if err != nil || time.Now().After(deadline) {
 			return s, err
 		}
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Address)
-		if err == nil {
-			return s, conn.Close()
+		if healthy(ctx, s.Address) {
+			return s, nil
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -34,6 +33,23 @@ func readLiveServer(ctx context.Context, d home.Dir) (home.Server, error) {
 			return s, fmt.Errorf("connect to the server: %w", ctx.Err())
 		}
 	}
+}
+
+// healthy reports whether a server answers. That it can be connected to says
+// nothing: the system still takes connections for one that is being killed.
+func healthy(ctx context.Context, address string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // startServer makes sure that a server runs for the home and returns it.
