@@ -129,11 +129,6 @@ type Options struct {
 	MaxBytes int64
 }
 
-const (
-	defaultMaxRows  = 500_000
-	defaultMaxBytes = 512 << 20
-)
-
 // Result is a whole answer.
 type Result struct {
 	Columns []Column

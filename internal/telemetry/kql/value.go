@@ -50,8 +50,6 @@ const (
 
 	// unixEpochTicks is 1970-01-01 in ticks since 0001-01-01.
 	unixEpochTicks = 719_162 * ticksPerDay
-	// maxDateTicks is the last tick of the year 9999.
-	maxDateTicks = 3_652_059*ticksPerDay - 1
 )
 
 // BoolValue returns a value of type bool.
