@@ -167,6 +167,9 @@ func (k *Kernel) write(ctx context.Context, req *Request, body func(*Resource) (
 	var resp *Response
 	var after []func()
 	err := k.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		if err := k.guard(tx, t, req.ID, IntendWrite); err != nil {
+			return err
+		}
 		p, err := k.preparePut(ctx, tx, req, body, mayCreate)
 		if err != nil {
 			return err

@@ -423,12 +423,33 @@ func (k *Kernel) action(ctx context.Context, req *Request, id ID, t *ResourceTyp
 	}
 	// an action on what is not there is a 404, whatever it does
 	if err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
+		if a.method() == http.MethodPost {
+			if err := k.guard(tx, t, id, IntendWrite); err != nil {
+				return err
+			}
+		}
 		_, err := k.Load(ctx, tx, id)
 		return err
 	}); err != nil {
 		return nil, err
 	}
 	return a.Handle(ctx, req)
+}
+
+// guard asks the providers' guards whether something may be done.
+func (k *Kernel) guard(tx store.Tx, t *ResourceType, id ID, what Intent) error {
+	if t.Unguarded {
+		return nil
+	}
+	for _, p := range k.cfg.Providers {
+		if p.Guard == nil {
+			continue
+		}
+		if err := p.Guard(tx, id, what); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newUID is a fresh identifier for resources, operations and etags.

@@ -116,6 +116,9 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 	var was Doc
 	gone := false
 	err := k.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		if err := k.guard(tx, t, req.ID, IntendDelete); err != nil {
+			return err
+		}
 		r, err := k.res.Get(tx, req.ID.Key())
 		if errors.Is(err, store.ErrNotFound) && t.Default != nil {
 			r, err = k.otherwise(ctx, tx, req)

@@ -60,6 +60,8 @@ type ResourceType struct {
 	// DeleteBody answers a DELETE with the resource that was removed, as
 	// Microsoft.Authorization does.
 	DeleteBody bool
+	// Unguarded types are not subject to guards: the locks themselves.
+	Unguarded bool
 	// Virtual types live in a data plane: the kernel stores nothing. Default
 	// reads one, Put and Delete write it, List lists them.
 	Virtual bool
@@ -164,7 +166,21 @@ type Provider struct {
 	// Bind, when set, is given the kernel once, before it serves: for hooks that
 	// get no Request.
 	Bind func(k *Kernel)
+	// Guard, when set, may refuse what is about to be done to a resource of any
+	// provider, in the transaction that does it: management locks.
+	Guard func(tx store.Tx, id ID, what Intent) error
 }
+
+// Intent is what a request is about to do to a resource.
+type Intent string
+
+// The intents that a Guard is asked about.
+const (
+	// IntendWrite is a PUT, a PATCH, or an action by POST.
+	IntendWrite Intent = "write"
+	// IntendDelete is a DELETE of the resource and everything in it.
+	IntendDelete Intent = "delete"
+)
 
 // Caller is who made a request.
 type Caller struct {

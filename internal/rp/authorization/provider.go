@@ -1,6 +1,6 @@
 // Package authorization is the resource provider Microsoft.Authorization: role
-// definitions, role assignments and what they permit. Decisions are made by
-// package rbac from what is stored here.
+// definitions, role assignments, what they permit, and management locks. Decisions
+// on roles are made by package rbac from what is stored here.
 package authorization
 
 import (
@@ -47,12 +47,13 @@ func Provider(deps Deps) *arm.Provider {
 	p := &provider{Deps: deps}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{p.roleDefinition(), p.roleAssignment()},
+		Types:     []*arm.ResourceType{p.roleDefinition(), p.roleAssignment(), p.lock()},
 		Actions: []arm.Action{{
 			Name: "permissions", Method: http.MethodGet,
 			Permission: namespace + "/permissions/read", Handle: p.permissions,
 		}},
-		Bind: func(k *arm.Kernel) { p.kernel = k },
+		Bind:  func(k *arm.Kernel) { p.kernel = k },
+		Guard: p.guardLocked,
 	}
 }
 

@@ -170,7 +170,7 @@ func FuzzIDs(f *testing.F) {
 				t.Errorf("%q is built again as %q", id, got)
 			}
 		}
-		if scope, name, err := splitAssignment(id); err == nil && (scope == "" || name == "") {
+		if scope, name, err := splitExtension(id, roleAssignments); err == nil && (scope == "" || name == "") {
 			t.Errorf("%q has the scope %q and the name %q", id, scope, name)
 		}
 		o := &operation{session: &session{storageSuffix: "core.windows.net", major: 4}}

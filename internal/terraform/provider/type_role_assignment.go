@@ -52,7 +52,7 @@ func roleAssignment() *resourceType {
 			return strings.TrimSuffix(asString(o.planned["scope"]), "/") + roleAssignments + name, nil
 		},
 		importID: func(_ *operation, id string) (map[string]any, error) {
-			scope, name, err := splitAssignment(id)
+			scope, name, err := splitExtension(id, roleAssignments)
 			return map[string]any{"scope": scope, "name": name}, err
 		},
 		encode: func(o *operation, doc map[string]any) error {
@@ -76,7 +76,7 @@ func roleAssignment() *resourceType {
 		// A principal that was just made may not be known everywhere yet.
 		retryCreate: func(err error) bool { return hasCode(err, "PrincipalNotFound") },
 		decode: func(o *operation, doc, state map[string]any) error {
-			scope, name, err := splitAssignment(o.id)
+			scope, name, err := splitExtension(o.id, roleAssignments)
 			if err != nil {
 				return err
 			}
@@ -96,15 +96,16 @@ func roleAssignment() *resourceType {
 	}
 }
 
-// splitAssignment reads the scope and the name of an assignment from its ID.
-func splitAssignment(id string) (scope, name string, err error) {
-	i := strings.LastIndex(strings.ToLower(id), strings.ToLower(roleAssignments))
+// splitExtension reads the scope and the name of an extension resource, such as a
+// role assignment, from its ID. infix is what stands between them.
+func splitExtension(id, infix string) (scope, name string, err error) {
+	i := strings.LastIndex(strings.ToLower(id), strings.ToLower(infix))
 	if i < 0 || !strings.HasPrefix(id, "/") {
-		return "", "", fmt.Errorf("parsing %q: expected {scope}%s{name}", id, roleAssignments)
+		return "", "", fmt.Errorf("parsing %q: expected {scope}%s{name}", id, infix)
 	}
-	name = id[i+len(roleAssignments):]
+	name = id[i+len(infix):]
 	if name == "" || strings.ContainsAny(name, "/|") {
-		return "", "", fmt.Errorf("parsing %q: expected {scope}%s{name}", id, roleAssignments)
+		return "", "", fmt.Errorf("parsing %q: expected {scope}%s{name}", id, infix)
 	}
 	if scope = id[:i]; scope == "" {
 		scope = "/"
