@@ -183,7 +183,7 @@ func (s *Service) DeleteContainer(ctx context.Context, account, container string
 // RevokeUserDelegationKeys makes every user delegation key of the account
 // instance void, and so every SAS signed with one.
 func (s *Service) RevokeUserDelegationKeys(ctx context.Context, uid string) error {
-	return s.eng.revokeKeys(ctx, uid)
+	return s.auth.RevokeUserDelegationKeys(ctx, uid)
 }
 
 func (b *blobRec) properties(name string) *Properties {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -73,7 +74,7 @@ func (s *Service) PutContainerIn(tx store.Tx, uid string, in ContainerInfo) erro
 	}
 	c, err := findContainer(tx, uid, in.Name)
 	if HasCode(err, "ContainerNotFound") {
-		c, err = &containerRec{Name: in.Name, ID: randomHex(12), Tree: in.Hierarchical}, nil
+		c, err = &containerRec{Name: in.Name, ID: storage.RandomHex(12), Tree: in.Hierarchical}, nil
 	}
 	if err != nil {
 		return err

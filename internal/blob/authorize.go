@@ -2,17 +2,11 @@ package blob
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/netip"
 	"strings"
-	"time"
-)
 
-// bearerVersion is the first service version that takes bearer tokens.
-const bearerVersion = "2017-11-09"
+	"github.com/azimuth-ml/azimuth/internal/storage"
+)
 
 // challengeVersion is the first service version whose refusal of an anonymous
 // request is a bearer challenge.
@@ -20,45 +14,55 @@ const challengeVersion = "2019-12-12"
 
 // authorize decides whether a call may do its operation.
 func (s *Service) authorize(c *call) error {
-	header := c.r.Header.Get("Authorization")
-	scheme, credential, _ := strings.Cut(header, " ")
-	tok, err := parseSAS(c.q)
+	var need *storage.Need
+	if op := c.op; op != nil {
+		need = &storage.Need{Level: byte(op.level), AnyLevel: op.name == "Get Account Information",
+			SAS: op.sas, Account: op.account, Create: op.create, BearerOnly: op.bearerOnly}
+	}
+	g, err := s.auth.Authorize(c.request(), need, target{s, c})
 	if err != nil {
 		return err
 	}
-	if tok != nil && (header == "" || tok.delegatedUser != "") {
-		return s.authorizeSAS(c, tok)
-	}
-	switch {
-	case header == "":
-		return s.authorizeAnonymous(c)
-	case strings.EqualFold(scheme, "Bearer"):
-		if c.version < bearerVersion {
-			return authFailed("Authentication scheme Bearer is not supported in this version.")
-		}
-		principal, err := s.bearer(c)
-		if err != nil {
-			return err
-		}
-		return s.allow(c, principal)
-	case strings.EqualFold(scheme, "SharedKey"), strings.EqualFold(scheme, "SharedKeyLite"):
-		if c.op != nil && c.op.bearerOnly {
-			return authFailed("Only authentication scheme Bearer is supported")
-		}
-		return s.authorizeKey(c, scheme, strings.TrimSpace(credential))
-	}
-	return &Error{Status: http.StatusBadRequest, Code: "InvalidAuthenticationInfo",
-		Message: "Authentication information is not given in the correct format. Check the value of Authorization header."}
+	c.sas, c.granted = g.SAS, g.Permissions
+	c.addOnly = c.addOnly || g.CreateOnly
+	return nil
 }
 
-// bearer returns the principal of the request's token.
-func (s *Service) bearer(c *call) (string, error) {
-	principal, err := s.cfg.Access.Authorize(c.r.Context(), c.r)
-	if errors.Is(err, ErrBadToken) {
-		return "", refuse("InvalidAuthenticationInfo").With("AuthenticationErrorDetail", err.Error())
-	}
-	return principal, err
+func (c *call) request() *storage.Request {
+	return &storage.Request{HTTP: c.r, Query: c.q, Version: c.version, Account: c.acct, Service: c.service}
 }
+
+// target is what a call is about.
+type target struct {
+	s *Service
+	c *call
+}
+
+// SASResource implements storage.Target.
+func (t target) SASResource(tok *storage.SAS) (string, error) {
+	if t.c.service != "blob" && t.c.service != "dfs" {
+		return "", notImplemented("a service SAS of the " + t.c.service + " service")
+	}
+	return storage.BlobSASResource(tok, t.c.acct, t.c.container, t.c.blob)
+}
+
+// Policy implements storage.Target.
+func (t target) Policy(ctx context.Context, id string) (*storage.AccessPolicy, error) {
+	rec, err := t.s.eng.container(ctx, t.c.acct.UID, t.c.container)
+	if HasCode(err, "ContainerNotFound") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return storage.FindPolicy(rec.Policies, id), nil
+}
+
+// Allow implements storage.Target.
+func (t target) Allow(_ context.Context, principal string) error { return t.s.allow(t.c, principal) }
+
+// Anonymous implements storage.Target.
+func (t target) Anonymous(context.Context) error { return t.s.authorizeAnonymous(t.c) }
 
 // allow decides a call by the RBAC of a principal.
 func (s *Service) allow(c *call, principal string) error {
@@ -134,32 +138,4 @@ func (s *Service) authorizeAnonymous(c *call) error {
 		return nil
 	}
 	return refused
-}
-
-// requestSkew is how far a signed request's date may be off.
-const requestSkew = 15 * time.Minute
-
-// checkDate refuses signed requests that are too old or too far ahead.
-func (s *Service) checkDate(value string) error {
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return authFailed("Date header in the request is incorrect.")
-	}
-	now, wall := s.cfg.Clock.Now(), s.cfg.Wall()
-	for _, t := range []time.Time{now, wall} {
-		if d := t.Sub(at); d <= requestSkew && d >= -requestSkew {
-			return nil
-		}
-	}
-	return authFailed("Request date header too old: '%s'", value)
-}
-
-// clientIP is the address that the request comes from.
-func clientIP(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	a, _ := netip.ParseAddr(host)
-	return a.Unmap()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 func TestBatch(t *testing.T) {
@@ -72,7 +73,7 @@ func TestBatch(t *testing.T) {
 	}
 
 	// A SAS for the batch does nothing for what is in it.
-	q := must[string](t)(SignAccountSAS(w.accounts["acct"], AccountSAS{Services: "b", ResourceTypes: "sco", Permissions: "rwd", Expiry: time.Now().Add(time.Hour)}))
+	q := must[string](t)(storage.SignAccountSAS(w.accounts["acct"], storage.AccountSAS{Services: "b", ResourceTypes: "sco", Permissions: "rwd", Expiry: time.Now().Add(time.Hour)}))
 	part := func(request string) string {
 		return "--x\r\nContent-Type: application/http\r\nContent-ID: 0\r\n\r\n" + request + "\r\n\r\n"
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 const benchSize = 256 << 20
@@ -111,7 +112,7 @@ func BenchmarkHTTPSmall(b *testing.B) {
 		b.Run(method, func(b *testing.B) {
 			w := benchWorld(b)
 			w.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
-			q := must[string](b)(SignServiceSAS(w.accounts["acct"], ServiceSAS{Container: "box", Permissions: "rw", Expiry: w.clock.Now().Add(1e12)}))
+			q := must[string](b)(storage.SignServiceSAS(w.accounts["acct"], storage.ServiceSAS{Container: "box", Permissions: "rw", Expiry: w.clock.Now().Add(1e12)}))
 			data := strings.Repeat("x", 4<<10)
 			send := func(method string, i int64) {
 				var rd io.Reader

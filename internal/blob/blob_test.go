@@ -23,6 +23,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/store/sqlite"
 )
@@ -201,8 +202,8 @@ func (w *world) do(method, path, body string, headers ...string) *http.Response 
 func (w *world) signRequest(req *http.Request) {
 	req.Header.Set("x-ms-date", time.Now().UTC().Format(http.TimeFormat))
 	c := &call{r: req, q: req.URL.Query(), acct: w.accounts["acct"], service: "blob", version: req.Header.Get("x-ms-version")}
-	text := stringToSign(c, false, strings.Compare)
-	req.Header.Set("Authorization", "SharedKey acct:"+sign(w.accounts["acct"].Keys[1], text))
+	text := storage.StringToSign(c.request(), false, strings.Compare)
+	req.Header.Set("Authorization", "SharedKey acct:"+storage.Sign(w.accounts["acct"].Keys[1], text))
 }
 
 func (w *world) send(req *http.Request) *http.Response {

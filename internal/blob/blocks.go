@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -37,7 +38,7 @@ type blockChoice struct {
 // admit, which may be nil, has agreed to the blob as it is.
 func (e *engine) stage(ctx context.Context, r ref, id string, in *intake, admit func(*blobRec) error) error {
 	now, etag := e.stamp()
-	data, staging := randomHex(12), randomHex(12)
+	data, staging := storage.RandomHex(12), storage.RandomHex(12)
 	var gone []string
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		p, err := e.place(tx, r)
@@ -118,7 +119,7 @@ func releaseBlock(tx store.Tx, gone []string, b *blockRec) ([]string, error) {
 // small blocks that are used more than once.
 func (e *engine) commit(ctx context.Context, r ref, choices []blockChoice, build change) (b *blobRec, err error) {
 	now, etag := e.stamp()
-	list := randomHex(12)
+	list := storage.RandomHex(12)
 	var gone []string
 	var old *blobRec
 	err = e.store.Update(ctx, func(tx store.Tx) error {
@@ -214,7 +215,7 @@ func gather(tx store.Tx, old *blobRec, choices []blockChoice) ([]extent, error) 
 			if err != nil {
 				return nil, err
 			}
-			x.Inline = randomHex(12)
+			x.Inline = storage.RandomHex(12)
 			if err := saveInline(tx, x.Inline, crc, data); err != nil {
 				return nil, err
 			}

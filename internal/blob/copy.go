@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -106,7 +107,7 @@ func (e *engine) share(tx store.Tx, from *blobRec, in *intake, b *blobRec) error
 		if err != nil {
 			return err
 		}
-		b.Inline = randomHex(12)
+		b.Inline = storage.RandomHex(12)
 		return saveInline(tx, b.Inline, crc, data)
 	case from.File != "":
 		b.File = from.File
@@ -122,13 +123,13 @@ func (e *engine) share(tx store.Tx, from *blobRec, in *intake, b *blobRec) error
 			if err != nil {
 				return err
 			}
-			x.Inline = randomHex(12)
+			x.Inline = storage.RandomHex(12)
 			extents = append(extents, x)
 			return saveInline(tx, x.Inline, crc, data)
 		}); err != nil {
 			return err
 		}
-		b.List = randomHex(12)
+		b.List = storage.RandomHex(12)
 		_, err := saveExtents(tx, b.List, 0, extents)
 		return err
 	}
@@ -142,7 +143,7 @@ func (s *Service) copySource(c *call) (ref, error) {
 	if err != nil || u.Host == "" {
 		return ref{}, badHeader("x-ms-copy-source", raw)
 	}
-	name, service, err := splitHost(u.Host)
+	name, service, err := storage.SplitHost(u.Host)
 	if err != nil || service != "blob" {
 		return ref{}, notImplemented(c.op.name + " from a source outside of this cloud's Blob service")
 	}
@@ -173,7 +174,7 @@ func (s *Service) copySource(c *call) (ref, error) {
 	switch given := c.r.Header.Get("x-ms-copy-source-authorization"); {
 	case given != "":
 		req.Header.Set("Authorization", given)
-	case !q.Has("sig") && acct.UID == c.acct.UID && c.sas == nil && hasWord("Bearer", strings.SplitN(own, " ", 2)[0]):
+	case !q.Has("sig") && acct.UID == c.acct.UID && c.sas == nil && storage.HasWord("Bearer", strings.SplitN(own, " ", 2)[0]):
 		req.Header.Set("Authorization", own)
 	case !q.Has("sig") && acct.UID == c.acct.UID && c.sas == nil && own != "":
 		return src.ref(), nil // the account's own key reads all of it
@@ -217,7 +218,7 @@ func (s *Service) copyBlob(c *call) error {
 	if err != nil {
 		return err
 	}
-	meta, err := parseMetadata(h)
+	meta, err := storage.ParseMetadata(h)
 	if err != nil {
 		return err
 	}
@@ -238,7 +239,7 @@ func (s *Service) copyBlob(c *call) error {
 	}
 	shown, _, _ := strings.Cut(h.Get("x-ms-copy-source"), "?") // a SAS is not kept
 	now := s.cfg.Clock.Now().UnixNano()
-	id := requestID()
+	id := storage.RequestID()
 	b, err := s.eng.copy(c.r.Context(), src, c.ref(), func(old, from *blobRec) (*blobRec, error) {
 		if err := source.check(writing, from.ETag, from.Modified); err != nil {
 			return nil, &Error{Status: http.StatusPreconditionFailed, Code: "SourceConditionNotMet", Message: "The source condition specified using HTTP conditional header(s) is not met."}

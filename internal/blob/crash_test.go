@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -185,7 +186,7 @@ func TestFullDisk(t *testing.T) {
 		t.Error("the reason is missing")
 	}
 	want(t, w.do("PUT", "box/b?comp=block&blockid=AAAA", big, "x-ms-blob-type", "BlockBlob"), 507, "InternalError")
-	if _, err := w.svc.AppendBlob(t.Context(), "acct", "box", "log", []byte("x")); !isFull(err) {
+	if _, err := w.svc.AppendBlob(t.Context(), "acct", "box", "log", []byte("x")); !storage.IsFull(err) {
 		t.Errorf("append: %v", err)
 	}
 	full = false

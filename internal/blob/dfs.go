@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // newDFSOperations lists the Data Lake Storage endpoint. In its rows restype is
@@ -119,7 +121,7 @@ func (o *operations) findDFS(l level, r *http.Request, q url.Values) (*operation
 			continue
 		}
 		known = true
-		if hasWord(op.methods, method) && (op.header == "" || r.Header.Get(op.header) != "") {
+		if storage.HasWord(op.methods, method) && (op.header == "" || r.Header.Get(op.header) != "") {
 			return op, nil
 		}
 	}
@@ -169,7 +171,7 @@ func writeDFSError(w io.Writer, e *Error, requestID string, now time.Time) {
 		Message string            `json:"message"`
 		Detail  map[string]string `json:"detail,omitempty"`
 	}
-	d := detail{Code: e.Code, Message: e.Message + "\nRequestId:" + requestID + "\nTime:" + fullTime(now)}
+	d := detail{Code: e.Code, Message: e.Message + "\nRequestId:" + requestID + "\nTime:" + storage.FullTime(now)}
 	for _, x := range e.Details {
 		if d.Detail == nil {
 			d.Detail = map[string]string{}
@@ -212,7 +214,7 @@ func parseProperties(h http.Header) (map[string]string, error) {
 		if !ok {
 			return nil, badHeader(name, v)
 		}
-		if !validMetadataName(key) {
+		if !storage.ValidMetadataName(key) {
 			return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidPropertyName", Message: "The property name contains invalid characters."}
 		}
 		raw, err := base64.StdEncoding.DecodeString(value)
@@ -229,7 +231,7 @@ func parseProperties(h http.Header) (map[string]string, error) {
 		meta[key] = string(runes)
 		total += len(key) + len(raw)
 	}
-	if total > maxMetadata {
+	if total > storage.MaxMetadata {
 		return nil, refuse("MetadataTooLarge")
 	}
 	return meta, nil

@@ -186,7 +186,7 @@ func (s *Service) mayOwn(c *call, want *birth) error {
 	if c.as == nil && c.sas == nil {
 		return nil
 	}
-	if c.sas != nil && (want.owner != "" || want.group != "") && !strings.Contains(c.sas.sp, "o") {
+	if c.sas != nil && (want.owner != "" || want.group != "") && !strings.Contains(c.sas.Permissions(), "o") {
 		return refuse("AuthorizationPermissionMismatch")
 	}
 	if c.as == nil || c.as.id == "" {

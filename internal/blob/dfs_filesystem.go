@@ -4,11 +4,13 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strconv"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // dfsPage reads maxResults and continuation.
 func dfsPage(c *call) (limit int, after string, err error) {
-	limit = maxPage
+	limit = storage.MaxPage
 	if v := c.q.Get("maxResults"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil {
@@ -17,7 +19,7 @@ func dfsPage(c *call) (limit int, after string, err error) {
 		if n < 1 {
 			return 0, "", refuse("OutOfRangeQueryParameterValue").With("QueryParameterName", "maxResults").With("QueryParameterValue", v)
 		}
-		limit = min(n, maxPage)
+		limit = min(n, storage.MaxPage)
 	}
 	after, err = dfsContinuation(c)
 	return limit, after, err

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // creation reads what requests that make a path have in common.
@@ -204,7 +206,7 @@ func (s *Service) renameSource(c *call) (ref, error) {
 func (s *Service) renamePath(c *call) error {
 	// How the modes differ is not documented. Both are POSIX here; all of Azure's
 	// SDKs ask for legacy.
-	if mode := strings.ToLower(c.q.Get("mode")); !hasWord("posix legacy", mode) && mode != "" {
+	if mode := strings.ToLower(c.q.Get("mode")); !storage.HasWord("posix legacy", mode) && mode != "" {
 		return badQuery("mode", mode, "")
 	}
 	if given(c, "x-ms-permissions", "x-ms-umask", "x-ms-acl", "x-ms-owner", "x-ms-group") {

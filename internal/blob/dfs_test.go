@@ -26,6 +26,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azdatalake/sas"
 	dfs "github.com/Azure/azure-sdk-for-go/sdk/storage/azdatalake/service"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -225,7 +226,7 @@ func (w *world) dfs(method, path, body string, headers ...string) *http.Response
 	}
 	req.Header.Set("x-ms-date", time.Now().UTC().Format(http.TimeFormat))
 	c := &call{r: req, q: req.URL.Query(), acct: w.accounts[acct], service: "dfs", version: req.Header.Get("x-ms-version")}
-	req.Header.Set("Authorization", "SharedKey "+acct+":"+sign(w.accounts[acct].Keys[0], stringToSign(c, false, strings.Compare)))
+	req.Header.Set("Authorization", "SharedKey "+acct+":"+storage.Sign(w.accounts[acct].Keys[0], storage.StringToSign(c.request(), false, strings.Compare)))
 	return w.send(req)
 }
 
@@ -447,7 +448,7 @@ func (w *world) lakeBlob(method, path string, headers ...string) *http.Response 
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	c := &call{r: req, q: req.URL.Query(), acct: w.accounts["lake"], service: "blob", version: "2023-11-03"}
-	req.Header.Set("Authorization", "SharedKey lake:"+sign(w.accounts["lake"].Keys[0], stringToSign(c, false, strings.Compare)))
+	req.Header.Set("Authorization", "SharedKey lake:"+storage.Sign(w.accounts["lake"].Keys[0], storage.StringToSign(c.request(), false, strings.Compare)))
 	return w.send(req)
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -108,7 +109,7 @@ func visible(b *blobRec) *blobRec {
 // createContainer makes a container.
 func (e *engine) createContainer(ctx context.Context, uid string, c *containerRec) (*containerRec, error) {
 	name := c.Name
-	c.ID = randomHex(12)
+	c.ID = storage.RandomHex(12)
 	c.Modified, c.ETag = e.stamp()
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		old, err := load[containerRec](tx, bucketContainers, containerKey(uid, name))
@@ -199,7 +200,7 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 	now, etag := e.stamp()
 	var gone []string
 	var old *blobRec
-	data := randomHex(12)
+	data := storage.RandomHex(12)
 	err = e.store.Update(ctx, func(tx store.Tx) error {
 		p, err := e.place(tx, r)
 		if err != nil {
@@ -246,7 +247,7 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 // next start's sweep removes it.
 func (e *engine) undo(in *intake, err error) {
 	var refused *Error
-	if errors.As(err, &refused) || isFull(err) || errors.Is(err, errReplaced) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.As(err, &refused) || storage.IsFull(err) || errors.Is(err, errReplaced) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		e.files.drop(in)
 	}
 }

@@ -2,8 +2,6 @@ package blob
 
 import (
 	"crypto/md5"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -13,9 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 
-	"github.com/azimuth-ml/azimuth/internal/store"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // inlineLimit is the most bytes of a blob or block that are kept in the store
@@ -41,15 +38,9 @@ func openFiles(dir string) (*files, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make blob directory: %w", err)
 	}
-	f := &files{dir: dir, boot: randomHex(4)}
+	f := &files{dir: dir, boot: storage.RandomHex(4)}
 	f.buffers.New = func() any { b := make([]byte, copyBuffer); return &b }
 	return f, nil
-}
-
-func randomHex(n int) string {
-	b := make([]byte, n)
-	rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }
 
 func (f *files) step(name string) error {
@@ -69,7 +60,7 @@ func (f *files) create() (string, *os.File, error) {
 	if err := f.step("create"); err != nil {
 		return "", nil, err
 	}
-	id := randomHex(12) + "-" + f.boot
+	id := storage.RandomHex(12) + "-" + f.boot
 	path := f.path(id)
 	const flags = os.O_CREATE | os.O_EXCL | os.O_RDWR
 	file, err := os.OpenFile(path, flags, 0o600)
@@ -133,13 +124,6 @@ func (f *files) open(id string) (*os.File, error) {
 	return file, nil
 }
 
-// bodyError is a failure to read what the client sends, as opposed to a failure
-// to keep it.
-type bodyError struct{ err error }
-
-func (e *bodyError) Error() string { return "read request body: " + e.err.Error() }
-func (e *bodyError) Unwrap() error { return e.err }
-
 // intake is bytes taken in and durable, but not yet named by the store.
 type intake struct {
 	size   int64
@@ -159,7 +143,7 @@ func fillBuffer(r io.Reader, buf []byte) (n int, ended bool, err error) {
 			return n, true, nil
 		}
 		if err != nil {
-			return n, false, &bodyError{err}
+			return n, false, &storage.BodyError{Err: err}
 		}
 	}
 	return n, false, nil
@@ -245,9 +229,4 @@ func (f *files) drop(in *intake) {
 	if in != nil && in.file != "" {
 		f.remove(in.file)
 	}
-}
-
-// isFull reports whether err means that the disk has no room.
-func isFull(err error) bool {
-	return errors.Is(err, store.ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -152,7 +153,7 @@ func extendList(tx store.Tx, b *blobRec, staged []appended) error {
 		return nil
 	}
 	if b.List == "" {
-		b.List = randomHex(12)
+		b.List = storage.RandomHex(12)
 		b.Blocks = 0
 		if b.Size > 0 {
 			// What the blob has becomes the first extent.

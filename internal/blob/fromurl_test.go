@@ -12,6 +12,7 @@ import (
 	sdkblob "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 func TestBlocksFromURL(t *testing.T) {
@@ -21,7 +22,7 @@ func TestBlocksFromURL(t *testing.T) {
 	data := strings.Repeat("0123456789", 4000)
 	upload(t, box, "src", data)
 	upload(t, box, "empty", "")
-	q := must[string](t)(SignServiceSAS(w.accounts["acct"], ServiceSAS{Container: "box", Permissions: "r", Expiry: time.Now().Add(time.Hour)}))
+	q := must[string](t)(storage.SignServiceSAS(w.accounts["acct"], storage.ServiceSAS{Container: "box", Permissions: "r", Expiry: time.Now().Add(time.Hour)}))
 	src := acctURL + "box/src?" + q
 	bb := box.NewBlockBlobClient("dst")
 	stage := func(id string, offset, count int64, o blockblob.StageBlockFromURLOptions) error {

@@ -7,65 +7,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
-
-// maxMetadata is the most bytes of metadata names and values of a resource.
-const maxMetadata = 8 << 10
-
-// parseMetadata reads the x-ms-meta- headers. Azure keeps the case of names,
-// which net/http does not tell; they are kept in lower case, in which they mean
-// the same.
-func parseMetadata(h http.Header) (map[string]string, error) {
-	var meta map[string]string
-	total := 0
-	for k, vs := range h {
-		name, ok := strings.CutPrefix(strings.ToLower(k), "x-ms-meta-")
-		if !ok {
-			continue
-		}
-		if name == "" {
-			return nil, refuse("EmptyMetadataKey")
-		}
-		if !validMetadataName(name) {
-			return nil, refuse("InvalidMetadata").With("HeaderName", k)
-		}
-		v := strings.Join(vs, ",")
-		for i := range len(v) {
-			if v[i] >= 0x7f || v[i] < ' ' {
-				return nil, refuse("InvalidMetadata").With("HeaderName", k)
-			}
-		}
-		if meta == nil {
-			meta = map[string]string{}
-		}
-		meta[name] = v
-		total += len(name) + len(v)
-	}
-	if total > maxMetadata {
-		return nil, refuse("MetadataTooLarge")
-	}
-	return meta, nil
-}
-
-// validMetadataName holds names to the rules of C# identifiers, as Azure does.
-func validMetadataName(name string) bool {
-	for i, r := range name {
-		letter := r == '_' || (r < utf8.RuneSelf && unicode.IsLetter(r))
-		if !letter && (i == 0 || r < '0' || r > '9') {
-			return false
-		}
-	}
-	return name != ""
-}
-
-// writeMetadata puts metadata on a response without changing the case of names.
-func writeMetadata(h http.Header, meta map[string]string) {
-	for k, v := range meta {
-		h["x-ms-meta-"+k] = []string{v}
-	}
-}
 
 // parseHeaders reads the blob's properties from the x-ms-blob- headers.
 func parseHeaders(h http.Header) (Headers, error) {
@@ -104,7 +49,7 @@ func parsePutHeaders(h http.Header) (Headers, error) {
 	if p.ContentType == "" {
 		p.ContentType = "application/octet-stream"
 	}
-	p.Metadata, err = parseMetadata(h)
+	p.Metadata, err = storage.ParseMetadata(h)
 	return p, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -82,9 +83,9 @@ func (s *Service) leaseHeaders(h http.Header, l *leaseRec) {
 // lease writes the state of a lease in a list.
 func (x *xmlWriter) lease(l *leaseRec, now time.Time) {
 	status, duration := l.status(now.UnixNano())
-	x.element("LeaseStatus", status)
-	x.element("LeaseState", l.state(now.UnixNano()))
-	x.optional("LeaseDuration", duration)
+	x.Element("LeaseStatus", status)
+	x.Element("LeaseState", l.state(now.UnixNano()))
+	x.Optional("LeaseDuration", duration)
 }
 
 // held decides by its lease whether a call may use a blob or container, which kind
@@ -186,7 +187,7 @@ func parseLeaseAction(c *call) (*leaseAction, error) {
 		}
 	}
 	if a.proposed == "" {
-		a.proposed = requestID()
+		a.proposed = storage.RequestID()
 	}
 	return a, nil
 }

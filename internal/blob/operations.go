@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // level is what a request is about.
@@ -170,7 +172,7 @@ func (o *operations) find(l level, r *http.Request, q url.Values) (*operation, e
 			continue
 		}
 		known = true
-		if !hasWord(op.methods, r.Method) {
+		if !storage.HasWord(op.methods, r.Method) {
 			continue
 		}
 		if op.header != "" && r.Header.Get(op.header) == "" || op.query != "" && q.Get(op.query) == "" {
@@ -189,13 +191,4 @@ func (o *operations) find(l level, r *http.Request, q url.Values) (*operation, e
 		return nil, refuse("InvalidQueryParameterValue").With("Reason", "The comp query parameter is missing.")
 	}
 	return nil, refuse("UnsupportedHttpVerb")
-}
-
-func hasWord(list, word string) bool {
-	for w := range strings.FieldsSeq(list) {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }

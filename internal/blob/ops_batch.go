@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // The limits of Blob Batch, as Microsoft's reference has them.
@@ -124,7 +126,7 @@ func (s *Service) blobBatch(c *call) error {
 		workers.Go(func() {
 			for it := range work {
 				// The version is that of the batch, which its requests do not sign.
-				s.run(&call{w: it, r: it.req, id: requestID(), version: c.version})
+				s.run(&call{w: it, r: it.req, id: storage.RequestID(), version: c.version})
 			}
 		})
 	}
@@ -136,7 +138,7 @@ func (s *Service) blobBatch(c *call) error {
 
 	var doc bytes.Buffer
 	parts := multipart.NewWriter(&doc)
-	if err := parts.SetBoundary("batchresponse_" + requestID()); err != nil {
+	if err := parts.SetBoundary("batchresponse_" + storage.RequestID()); err != nil {
 		return fmt.Errorf("write batch: %w", err)
 	}
 	for _, it := range items {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // The most bytes of one request, of service versions from 2019-12-12 and, for
@@ -250,7 +252,7 @@ func (s *Service) describeBlob(c *call, b *blobRec) error {
 		set("x-ms-copy-progress", b.progress())
 		set("x-ms-copy-completion-time", httpTime(b.Copy.Completed))
 	}
-	writeMetadata(h, b.shown())
+	storage.WriteMetadata(h, b.shown())
 	set("x-ms-tag-count", b.tagCount())
 	tellVersion(h, b)
 	if b.Version != 0 && !b.former {
@@ -264,12 +266,10 @@ func (s *Service) describeBlob(c *call, b *blobRec) error {
 		}
 		c.showRights(own, true)
 	}
-	if t := c.sas; t != nil {
-		set("Content-Type", t.rsct)
-		set("Content-Encoding", t.rsce)
-		set("Content-Language", t.rscl)
-		set("Content-Disposition", t.rscd)
-		set("Cache-Control", t.rscc)
+	if c.sas != nil {
+		for k, v := range c.sas.ResponseHeaders() {
+			set(k, v)
+		}
 	}
 	return nil
 }
@@ -291,7 +291,7 @@ func (s *Service) getBlobProperties(c *call) error {
 	}
 	h := c.w.Header()
 	if strings.EqualFold(c.q.Get("comp"), "metadata") {
-		writeMetadata(h, b.shown())
+		storage.WriteMetadata(h, b.shown())
 		return answer(c, http.StatusOK, b.ETag, b.Modified)
 	}
 	if err := s.describeBlob(c, b); err != nil {
@@ -468,7 +468,7 @@ func (s *Service) setBlobMetadata(c *call) error {
 	if err != nil {
 		return err
 	}
-	meta, err := parseMetadata(c.r.Header)
+	meta, err := storage.ParseMetadata(c.r.Header)
 	if err != nil {
 		return err
 	}

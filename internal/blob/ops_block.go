@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // checkBlockID holds block IDs to Base64 of at most 64 bytes.
@@ -168,7 +170,7 @@ func (s *Service) putBlockList(c *call) error {
 	if err := contentLength(c); err != nil {
 		return err
 	}
-	if c.r.ContentLength > maxXML {
+	if c.r.ContentLength > storage.MaxXML {
 		return refuse("RequestBodyTooLarge")
 	}
 	cond, err := parseConditions(c.r.Header, "")
@@ -179,7 +181,7 @@ func (s *Service) putBlockList(c *call) error {
 	if err != nil {
 		return err
 	}
-	if props.Metadata, err = parseMetadata(c.r.Header); err != nil {
+	if props.Metadata, err = storage.ParseMetadata(c.r.Header); err != nil {
 		return err
 	}
 	if props.ContentType == "" {
@@ -198,7 +200,7 @@ func (s *Service) putBlockList(c *call) error {
 		return err
 	}
 	// The checksums of this request are of its document.
-	body := newSummed(io.LimitReader(c.r.Body, maxXML))
+	body := newSummed(io.LimitReader(c.r.Body, storage.MaxXML))
 	choices, err := parseBlockList(body)
 	if err != nil {
 		return err
@@ -250,16 +252,16 @@ func (s *Service) getBlockList(c *call) error {
 	}
 	h["x-ms-blob-content-length"] = []string{strconv.FormatInt(size, 10)}
 	x := startXML(c.w, http.StatusOK)
-	x.raw("<BlockList>")
+	x.Raw("<BlockList>")
 	section := func(name string, blocks []block) {
-		x.raw("<" + name + ">")
+		x.Raw("<" + name + ">")
 		for _, b := range blocks {
-			x.raw("<Block>")
-			x.element("Name", b.ID)
-			x.element("Size", strconv.FormatInt(b.Size, 10))
-			x.raw("</Block>")
+			x.Raw("<Block>")
+			x.Element("Name", b.ID)
+			x.Element("Size", strconv.FormatInt(b.Size, 10))
+			x.Raw("</Block>")
 		}
-		x.raw("</" + name + ">")
+		x.Raw("</" + name + ">")
 	}
 	if kind != "uncommitted" {
 		section("CommittedBlocks", committed)
@@ -267,7 +269,7 @@ func (s *Service) getBlockList(c *call) error {
 	if kind != "committed" {
 		section("UncommittedBlocks", uncommitted)
 	}
-	x.raw("</BlockList>")
+	x.Raw("</BlockList>")
 	return x.end(s, c)
 }
 

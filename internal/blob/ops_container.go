@@ -2,11 +2,12 @@ package blob
 
 import (
 	"encoding/base64"
-	"encoding/xml"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // publicAccess reads x-ms-blob-public-access.
@@ -35,7 +36,7 @@ func answer(c *call, status int, etag uint64, modified int64) error {
 }
 
 func (s *Service) createContainer(c *call) error {
-	meta, err := parseMetadata(c.r.Header)
+	meta, err := storage.ParseMetadata(c.r.Header)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (s *Service) getContainer(c *call) error {
 		return err
 	}
 	h := c.w.Header()
-	writeMetadata(h, rec.Metadata)
+	storage.WriteMetadata(h, rec.Metadata)
 	if !strings.EqualFold(c.q.Get("comp"), "metadata") {
 		s.leaseHeaders(h, rec.Lease)
 		h["x-ms-has-immutability-policy"] = []string{"false"}
@@ -95,7 +96,7 @@ func (s *Service) getContainer(c *call) error {
 }
 
 func (s *Service) setContainerMetadata(c *call) error {
-	meta, err := parseMetadata(c.r.Header)
+	meta, err := storage.ParseMetadata(c.r.Header)
 	if err != nil {
 		return err
 	}
@@ -131,64 +132,8 @@ func (s *Service) getContainerACL(c *call) error {
 		h["x-ms-blob-public-access"] = []string{rec.Public}
 	}
 	x := startXML(c.w, http.StatusOK)
-	x.raw("<SignedIdentifiers>")
-	for _, p := range rec.Policies {
-		x.raw("<SignedIdentifier>")
-		x.element("Id", p.ID)
-		x.raw("<AccessPolicy>")
-		x.optional("Start", p.Start)
-		x.optional("Expiry", p.Expiry)
-		x.optional("Permission", p.Permissions)
-		x.raw("</AccessPolicy></SignedIdentifier>")
-	}
-	x.raw("</SignedIdentifiers>")
+	x.Policies(rec.Policies)
 	return x.end(s, c)
-}
-
-// signedIdentifiers is the request of Set Container ACL.
-type signedIdentifiers struct {
-	XMLName    xml.Name `xml:"SignedIdentifiers"`
-	Identifier []struct {
-		ID     string `xml:"Id"`
-		Policy struct {
-			Start, Expiry, Permission string
-		} `xml:"AccessPolicy"`
-	} `xml:"SignedIdentifier"`
-}
-
-// readPolicies reads up to five stored access policies.
-func readPolicies(c *call) ([]accessPolicy, error) {
-	if c.r.ContentLength == 0 {
-		return nil, nil
-	}
-	var in signedIdentifiers
-	if err := readXML(c.r, &in); err != nil {
-		return nil, err
-	}
-	if len(in.Identifier) > 5 {
-		return nil, refuse("InvalidXmlDocument").With("Reason", "A container has at most five stored access policies.")
-	}
-	var out []accessPolicy
-	seen := map[string]bool{}
-	for _, id := range in.Identifier {
-		p := accessPolicy{ID: id.ID, Start: id.Policy.Start, Expiry: id.Policy.Expiry, Permissions: id.Policy.Permission}
-		if p.ID == "" || len(p.ID) > 64 || seen[p.ID] {
-			return nil, refuse("InvalidXmlNodeValue").With("XmlNodeName", "Id").With("XmlNodeValue", p.ID)
-		}
-		seen[p.ID] = true
-		for name, v := range map[string]string{"Start": p.Start, "Expiry": p.Expiry} {
-			if _, ok := parseSASTime(v); v != "" && !ok {
-				return nil, refuse("InvalidXmlNodeValue").With("XmlNodeName", name).With("XmlNodeValue", v)
-			}
-		}
-		for _, r := range p.Permissions {
-			if !strings.ContainsRune("racwdxltfmeopi", r) {
-				return nil, refuse("InvalidXmlNodeValue").With("XmlNodeName", "Permission").With("XmlNodeValue", p.Permissions)
-			}
-		}
-		out = append(out, p)
-	}
-	return out, nil
 }
 
 func (s *Service) setContainerACL(c *call) error {
@@ -200,7 +145,7 @@ func (s *Service) setContainerACL(c *call) error {
 	if err != nil {
 		return err
 	}
-	policies, err := readPolicies(c)
+	policies, err := storage.ReadPolicies(c.r, "racwdxltfmeopi")
 	if err != nil {
 		return err
 	}
@@ -221,16 +166,16 @@ func (s *Service) setContainerACL(c *call) error {
 }
 
 func (s *Service) listBlobs(c *call) error {
-	limit, err := pageSize(c)
+	limit, err := storage.PageSize(c.q)
 	if err != nil {
 		return err
 	}
-	after, err := decodeMarker(c)
+	after, err := storage.DecodeMarker(c.q)
 	if err != nil {
 		return err
 	}
 	// Of some of these there are none, so that including them adds nothing.
-	include, err := includes(c, "snapshots metadata uncommittedblobs copy deleted tags versions deletedwithversions immutabilitypolicy legalhold permissions")
+	include, err := storage.Includes(c.q, "snapshots metadata uncommittedblobs copy deleted tags versions deletedwithversions immutabilitypolicy legalhold permissions")
 	if err != nil {
 		return err
 	}
@@ -256,46 +201,46 @@ func (s *Service) listBlobs(c *call) error {
 		return err
 	}
 	x := startXML(c.w, http.StatusOK)
-	x.raw(`<EnumerationResults ServiceEndpoint="` + endpoint(c) + `" ContainerName="` + c.container + `">`)
+	x.Raw(`<EnumerationResults ServiceEndpoint="` + endpoint(c) + `" ContainerName="` + c.container + `">`)
 	if q.Prefix != "" {
-		x.name("Prefix", q.Prefix)
+		x.Name("Prefix", q.Prefix)
 	}
-	x.optional("Marker", c.q.Get("marker"))
+	x.Optional("Marker", c.q.Get("marker"))
 	if c.q.Has("maxresults") {
-		x.element("MaxResults", strconv.Itoa(limit))
+		x.Element("MaxResults", strconv.Itoa(limit))
 	}
-	x.optional("Delimiter", q.Delimiter)
-	x.raw("<Blobs>")
+	x.Optional("Delimiter", q.Delimiter)
+	x.Raw("<Blobs>")
 	for _, it := range items {
 		if it.Prefix {
-			x.raw("<BlobPrefix>")
+			x.Raw("<BlobPrefix>")
 			x.prefix(it)
-			x.raw("</BlobPrefix>")
+			x.Raw("</BlobPrefix>")
 			continue
 		}
 		if err := x.blob(c, it, include, s.cfg.Clock.Now()); err != nil {
 			return err
 		}
 	}
-	x.raw("</Blobs>")
-	x.element("NextMarker", encodeMarker(next))
-	x.raw("</EnumerationResults>")
+	x.Raw("</Blobs>")
+	x.Element("NextMarker", storage.EncodeMarker(next))
+	x.Raw("</EnumerationResults>")
 	return x.end(s, c)
 }
 
 // prefix writes one prefix of a list, with what there is to say about a directory.
 func (x *xmlWriter) prefix(it listItem) {
 	if it.Blob == nil {
-		x.name("Name", it.Name)
+		x.Name("Name", it.Name)
 		return
 	}
-	x.name("Name", it.Name+"/")
-	x.raw("<Properties>")
-	x.element("Creation-Time", httpTime(it.Blob.Created))
-	x.element("Last-Modified", httpTime(it.Blob.Modified))
-	x.element("Etag", strings.Trim(etagString(it.Blob.ETag), `"`))
-	x.element("ResourceType", "directory")
-	x.raw("</Properties>")
+	x.Name("Name", it.Name+"/")
+	x.Raw("<Properties>")
+	x.Element("Creation-Time", httpTime(it.Blob.Created))
+	x.Element("Last-Modified", httpTime(it.Blob.Modified))
+	x.Element("Etag", strings.Trim(etagString(it.Blob.ETag), `"`))
+	x.Element("ResourceType", "directory")
+	x.Raw("</Properties>")
 }
 
 // daysLeft is how many whole days there are until a time, Unix nanoseconds.
@@ -307,15 +252,15 @@ func daysLeft(until int64, now time.Time) string {
 func (x *xmlWriter) moment(it listItem, include map[string]bool) {
 	past := it.Past
 	if past != nil && past.Deleted != 0 {
-		x.element("Deleted", "true")
+		x.Element("Deleted", "true")
 	}
 	if past != nil && past.Kind == pastSnapshot {
-		x.element("Snapshot", it.at)
+		x.Element("Snapshot", it.at)
 	}
 	if include["versions"] && it.Blob.Version != 0 {
-		x.element("VersionId", tickTime(it.Blob.Version))
+		x.Element("VersionId", tickTime(it.Blob.Version))
 		if past == nil {
-			x.element("IsCurrentVersion", "true")
+			x.Element("IsCurrentVersion", "true")
 		}
 	}
 }
@@ -323,64 +268,64 @@ func (x *xmlWriter) moment(it listItem, include map[string]bool) {
 // blob writes one blob of a list.
 func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time.Time) error {
 	b := it.Blob
-	x.raw("<Blob>")
-	x.name("Name", it.Name)
+	x.Raw("<Blob>")
+	x.Name("Name", it.Name)
 	x.moment(it, include)
-	x.raw("<Properties>")
-	x.element("Creation-Time", httpTime(b.Created))
-	x.element("Last-Modified", httpTime(b.Modified))
-	x.element("Etag", strings.Trim(etagString(b.ETag), `"`))
-	x.element("Content-Length", strconv.FormatInt(b.Size, 10))
-	x.element("Content-Type", b.ContentType)
-	x.element("Content-Encoding", b.ContentEncoding)
-	x.element("Content-Language", b.ContentLanguage)
-	x.raw("<Content-CRC64 />")
-	x.element("Content-MD5", base64.StdEncoding.EncodeToString(b.ContentMD5))
-	x.element("Cache-Control", b.CacheControl)
-	x.element("Content-Disposition", b.ContentDisposition)
-	x.element("BlobType", string(b.Type))
+	x.Raw("<Properties>")
+	x.Element("Creation-Time", httpTime(b.Created))
+	x.Element("Last-Modified", httpTime(b.Modified))
+	x.Element("Etag", strings.Trim(etagString(b.ETag), `"`))
+	x.Element("Content-Length", strconv.FormatInt(b.Size, 10))
+	x.Element("Content-Type", b.ContentType)
+	x.Element("Content-Encoding", b.ContentEncoding)
+	x.Element("Content-Language", b.ContentLanguage)
+	x.Raw("<Content-CRC64 />")
+	x.Element("Content-MD5", base64.StdEncoding.EncodeToString(b.ContentMD5))
+	x.Element("Cache-Control", b.CacheControl)
+	x.Element("Content-Disposition", b.ContentDisposition)
+	x.Element("BlobType", string(b.Type))
 	if b.Type == BlockBlob {
-		x.element("AccessTier", b.tier())
+		x.Element("AccessTier", b.tier())
 		if b.Tier == "" {
-			x.element("AccessTierInferred", "true")
+			x.Element("AccessTierInferred", "true")
 		} else {
-			x.element("AccessTierChangeTime", httpTime(b.TierChanged))
+			x.Element("AccessTierChangeTime", httpTime(b.TierChanged))
 		}
 	}
 	x.lease(b.Lease, now)
-	x.element("ServerEncrypted", "false")
+	x.Element("ServerEncrypted", "false")
 	if c.acct.HNS {
-		x.element("ResourceType", resourceType(b))
+		x.Element("ResourceType", resourceType(b))
 	}
 	if include["permissions"] && c.acct.HNS {
 		own, err := b.Posix.rights(b.Dir != "")
 		if err != nil {
 			return err
 		}
-		x.element("Owner", own.owner)
-		x.element("Group", own.group)
-		x.element("Permissions", own.mode())
-		x.element("Acl", own.acl.String())
+		x.Element("Owner", own.owner)
+		x.Element("Group", own.group)
+		x.Element("Permissions", own.mode())
+		x.Element("Acl", own.acl.String())
 	}
-	x.optional("TagCount", b.tagCount())
+	x.Optional("TagCount", b.tagCount())
 	if include["copy"] && b.Copy != nil {
-		x.element("CopyId", b.Copy.ID)
-		x.element("CopySource", b.Copy.Source)
-		x.element("CopyStatus", "success")
-		x.element("CopyProgress", b.progress())
-		x.element("CopyCompletionTime", httpTime(b.Copy.Completed))
+		x.Element("CopyId", b.Copy.ID)
+		x.Element("CopySource", b.Copy.Source)
+		x.Element("CopyStatus", "success")
+		x.Element("CopyProgress", b.progress())
+		x.Element("CopyCompletionTime", httpTime(b.Copy.Completed))
 	}
 	if it.Past != nil && it.Past.Deleted != 0 {
-		x.element("DeletedTime", httpTime(it.Past.Deleted))
-		x.element("RemainingRetentionDays", daysLeft(it.Past.Until, now))
+		x.Element("DeletedTime", httpTime(it.Past.Deleted))
+		x.Element("RemainingRetentionDays", daysLeft(it.Past.Until, now))
 	}
-	x.raw("</Properties>")
+	x.Raw("</Properties>")
 	if include["metadata"] {
-		x.metadata(b.shown())
+		x.Metadata(b.shown())
 	}
 	if include["tags"] && len(b.Tags) > 0 {
 		x.tags(b.Tags)
 	}
-	x.raw("<OrMetadata /></Blob>")
+	x.Raw("<OrMetadata /></Blob>")
 	return nil
 }

@@ -2,6 +2,8 @@ package blob
 
 import (
 	"net/http"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // tellVersion names the version that a blob is, if it is one.
@@ -16,7 +18,7 @@ func (s *Service) snapshotBlob(c *call) error {
 	if err != nil {
 		return err
 	}
-	meta, err := parseMetadata(c.r.Header)
+	meta, err := storage.ParseMetadata(c.r.Header)
 	if err != nil {
 		return err
 	}

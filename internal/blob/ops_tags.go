@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // tagDocument is the body of Set Blob Tags.
@@ -17,14 +19,14 @@ type tagDocument struct {
 
 // tags writes a set of tags.
 func (x *xmlWriter) tags(tags map[string]string) {
-	x.raw("<Tags><TagSet>")
+	x.Raw("<Tags><TagSet>")
 	for _, k := range sortedKeys(tags) {
-		x.raw("<Tag>")
-		x.element("Key", k)
-		x.element("Value", tags[k])
-		x.raw("</Tag>")
+		x.Raw("<Tag>")
+		x.Element("Key", k)
+		x.Element("Value", tags[k])
+		x.Raw("</Tag>")
 	}
-	x.raw("</TagSet></Tags>")
+	x.Raw("</TagSet></Tags>")
 }
 
 // mayTag checks, of a call that may do its operation otherwise, that it may also
@@ -80,7 +82,7 @@ func (s *Service) setBlobTags(c *call) error {
 		return notImplemented("blob tags with a hierarchical namespace")
 	}
 	var in tagDocument
-	if err := readXML(c.r, &in); err != nil {
+	if err := storage.ReadXML(c.r, &in); err != nil {
 		return err
 	}
 	tags := map[string]string{}
@@ -103,11 +105,11 @@ func (s *Service) findBlobsByTags(c *call) error {
 	if c.acct.HNS {
 		return notImplemented("blob tags with a hierarchical namespace")
 	}
-	limit, err := pageSize(c)
+	limit, err := storage.PageSize(c.q)
 	if err != nil {
 		return err
 	}
-	after, err := decodeMarker(c)
+	after, err := storage.DecodeMarker(c.q)
 	if err != nil {
 		return err
 	}
@@ -127,19 +129,19 @@ func (s *Service) findBlobsByTags(c *call) error {
 		return err
 	}
 	x := startXML(c.w, http.StatusOK)
-	x.raw(`<EnumerationResults ServiceEndpoint="` + endpoint(c) + `">`)
-	x.element("Where", where)
-	x.raw("<Blobs>")
+	x.Raw(`<EnumerationResults ServiceEndpoint="` + endpoint(c) + `">`)
+	x.Element("Where", where)
+	x.Raw("<Blobs>")
 	for _, b := range blobs {
-		x.raw("<Blob>")
-		x.name("Name", b.name)
-		x.element("ContainerName", b.container)
+		x.Raw("<Blob>")
+		x.Name("Name", b.name)
+		x.Element("ContainerName", b.container)
 		x.tags(b.tags)
-		x.raw("</Blob>")
+		x.Raw("</Blob>")
 	}
-	x.raw("</Blobs>")
-	x.element("NextMarker", encodeMarker(next))
-	x.raw("</EnumerationResults>")
+	x.Raw("</Blobs>")
+	x.Element("NextMarker", storage.EncodeMarker(next))
+	x.Raw("</EnumerationResults>")
 	return x.end(s, c)
 }
 

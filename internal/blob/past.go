@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -53,7 +54,7 @@ const unixTicks = 621355968000000000
 
 // tickTime writes an ETag's time as the time of a snapshot or the ID of a version.
 func tickTime(ticks uint64) string {
-	return fullTime(unixTime(int64(ticks-unixTicks) * 100))
+	return storage.FullTime(unixTime(int64(ticks-unixTicks) * 100))
 }
 
 // parseTicks is the opposite of tickTime.

@@ -15,6 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -241,7 +242,7 @@ func TestServiceProperties(t *testing.T) {
 		t.Errorf("properties %+v", p)
 	}
 
-	q := must[string](t)(SignAccountSAS(w.accounts["acct"], AccountSAS{Services: "bqtf", ResourceTypes: "sco", Permissions: "rw", Expiry: time.Now().Add(time.Hour)}))
+	q := must[string](t)(storage.SignAccountSAS(w.accounts["acct"], storage.AccountSAS{Services: "bqtf", ResourceTypes: "sco", Permissions: "rw", Expiry: time.Now().Add(time.Hour)}))
 	for _, svc := range []string{"queue", "table", "file"} {
 		u := "https://acct." + svc + ".core.windows.net/?restype=service&comp=properties&" + q
 		resp := w.get("GET", u, "")
@@ -323,7 +324,7 @@ func FuzzBlockList(f *testing.F) {
 			return
 		}
 		for _, c := range list {
-			if checkBlockID(c.ID) != nil || !hasWord("Latest Committed Uncommitted", c.From) {
+			if checkBlockID(c.ID) != nil || !storage.HasWord("Latest Committed Uncommitted", c.From) {
 				t.Errorf("accepted %+v", c)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -226,22 +227,10 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 
 // forgetAccount removes what an account has besides containers.
 func forgetAccount(tx store.Tx, uid string) error {
-	var keys []string
-	for row, err := range tx.Scan(bucketServices, store.Range{Prefix: uid + "/"}) {
-		if err != nil {
-			return err
-		}
-		keys = append(keys, row.Key)
-	}
-	for _, k := range keys {
-		if err := tx.Delete(bucketServices, k); err != nil {
-			return err
-		}
-	}
 	if err := tx.Delete(bucketRetention, uid); err != nil {
 		return err
 	}
-	return tx.Delete(bucketSecrets, uid)
+	return storage.Forget(tx, uid)
 }
 
 // expireStaged gives up blocks that nobody committed in time.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -22,8 +23,6 @@ const (
 	bucketInline     = "blob.inline"    // <data ID> → CRC64 and bytes
 	bucketFiles      = "blob.file"      // <file ID> → fileRec: what the directory must hold
 	bucketGarbage    = "blob.garbage"   // <sequence> → garbage
-	bucketServices   = "blob.service"   // <account uid>/<service> → service properties
-	bucketSecrets    = "blob.secret"    // <account uid> → key of the account's user delegation keys
 	bucketTags       = "blob.tag"       // <container ID>/<tag>\0<value>\0<name>: the index of tags
 	bucketRetention  = "blob.retention" // <account uid> → RetentionPolicy, if it keeps anything
 	bucketPast       = "blob.past"      // <blob key>\0<time> → pastRec
@@ -70,13 +69,13 @@ type Properties struct {
 }
 
 type containerRec struct {
-	Name     string            `json:"name"`
-	ID       string            `json:"id"`
-	ETag     uint64            `json:"etag"`
-	Modified int64             `json:"mod"` // Unix nanoseconds
-	Metadata map[string]string `json:"meta,omitempty"`
-	Public   string            `json:"public,omitempty"` // "", "blob" or "container"
-	Policies []accessPolicy    `json:"policies,omitempty"`
+	Name     string                 `json:"name"`
+	ID       string                 `json:"id"`
+	ETag     uint64                 `json:"etag"`
+	Modified int64                  `json:"mod"` // Unix nanoseconds
+	Metadata map[string]string      `json:"meta,omitempty"`
+	Public   string                 `json:"public,omitempty"` // "", "blob" or "container"
+	Policies []storage.AccessPolicy `json:"policies,omitempty"`
 	// Tree says that blobs are kept as a tree of directories, see tree.go. The
 	// ID is that of the root directory.
 	Tree bool `json:"tree,omitempty"`
@@ -85,14 +84,6 @@ type containerRec struct {
 	Lease *leaseRec `json:"lease,omitempty"`
 	// Past says that there may be something in the past of its blobs.
 	Past bool `json:"past,omitempty"`
-}
-
-// accessPolicy is a stored access policy; empty fields are left to the SAS.
-type accessPolicy struct {
-	ID          string `json:"id"`
-	Start       string `json:"start,omitempty"`
-	Expiry      string `json:"expiry,omitempty"`
-	Permissions string `json:"perm,omitempty"`
 }
 
 // blobRec is one blob. Its bytes are in exactly one of Inline, File and List, or
@@ -173,7 +164,7 @@ type garbage struct {
 	ID   string `json:"id"`   // list, staging, container or directory ID, or account UID
 }
 
-func etagString(v uint64) string { return fmt.Sprintf("\"0x%X\"", v) }
+func etagString(v uint64) string { return storage.ETag(v) }
 
 func unixTime(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -145,7 +146,7 @@ func TestWhoMayTag(t *testing.T) {
 	_, err = bb.GetTags(ctx, nil)
 	wantCode(t, err, "AuthorizationPermissionMismatch")
 	for permissions, status := range map[string]int{"rw": 403, "rwt": 201} {
-		q := must[string](t)(SignServiceSAS(w.accounts["acct"], ServiceSAS{Container: "box", Permissions: permissions, Expiry: time.Now().Add(time.Hour)}))
+		q := must[string](t)(storage.SignServiceSAS(w.accounts["acct"], storage.ServiceSAS{Container: "box", Permissions: permissions, Expiry: time.Now().Add(time.Hour)}))
 		resp := w.get("PUT", acctURL+"box/t?"+q, "x", "x-ms-blob-type", "BlockBlob", "x-ms-tags", "a=b%20c")
 		if resp.StatusCode != status {
 			t.Errorf("%s: %d", permissions, resp.StatusCode)

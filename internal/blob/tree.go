@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -328,7 +329,7 @@ func (e *engine) makeParents(tx store.Tx, p *spot, as *actor) error {
 // newDirectory makes the first missing directory of a spot.
 func (e *engine) newDirectory(p *spot, as *actor) (d *blobRec, err error) {
 	now, etag := e.stamp()
-	d = &blobRec{Type: BlockBlob, ETag: etag, Created: now, Modified: now, Dir: randomHex(12)}
+	d = &blobRec{Type: BlockBlob, ETag: etag, Created: now, Modified: now, Dir: storage.RandomHex(12)}
 	d.Posix, err = p.inherit(as, true, nil)
 	return d, err
 }
@@ -417,7 +418,7 @@ func (e *engine) makeDirectory(ctx context.Context, r ref, build func(old, d *bl
 			if err := e.makeParents(tx, p, r.as); err != nil {
 				return err
 			}
-			d = &blobRec{Type: BlockBlob, Created: now, Dir: randomHex(12)}
+			d = &blobRec{Type: BlockBlob, Created: now, Dir: storage.RandomHex(12)}
 		default:
 			d = &blobRec{Type: BlockBlob, Created: now}
 		}

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
-	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/mlflow"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -205,7 +205,7 @@ func (s *Service) sign(ctx context.Context, account, container, name, permission
 	if err != nil {
 		return "", fmt.Errorf("find storage account %s: %w", account, err)
 	}
-	sas, err := blob.SignServiceSAS(a, blob.ServiceSAS{
+	sas, err := storage.SignServiceSAS(a, storage.ServiceSAS{
 		Container: container, Blob: name, Permissions: permissions, HTTPSOnly: true,
 		Expiry: s.cfg.Clock.Now().Add(time.Duration(seconds) * time.Second),
 	})

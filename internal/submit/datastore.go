@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
-	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/client"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
 // sasLife is how long a shared access signature made here is good.
@@ -46,7 +46,7 @@ func ContainerURL(ctx context.Context, c *client.Client, workspace, datastore st
 		if write {
 			perms = "rcwl"
 		}
-		q, err := blob.SignServiceSAS(&blob.Account{Name: account, Keys: [2][]byte{key}}, blob.ServiceSAS{
+		q, err := storage.SignServiceSAS(&storage.Account{Name: account, Keys: [2][]byte{key}}, storage.ServiceSAS{
 			Container: container, Permissions: perms, Expiry: now.Add(sasLife), HTTPSOnly: true,
 		})
 		if err != nil {

@@ -1,4 +1,4 @@
-package blob
+package storage
 
 import (
 	"cmp"
@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// sign is the Base64 of the HMAC-SHA256 of text.
-func sign(key []byte, text string) string {
+// Sign is the Base64 of the HMAC-SHA256 of text.
+func Sign(key []byte, text string) string {
 	m := hmac.New(sha256.New, key)
 	m.Write([]byte(text))
 	return base64.StdEncoding.EncodeToString(m.Sum(nil))
 }
 
-// signed reports, in constant time, whether signature is text signed with one of
+// Signed reports, in constant time, whether signature is text signed with one of
 // the account's keys.
-func signed(a *Account, text, signature string) bool {
+func Signed(a *Account, text, signature string) bool {
 	given, err := base64.StdEncoding.DecodeString(signature)
 	if err != nil {
 		return false
@@ -38,64 +38,64 @@ func signed(a *Account, text, signature string) bool {
 }
 
 // authorizeKey verifies a SharedKey or SharedKeyLite signature.
-func (s *Service) authorizeKey(c *call, scheme, credential string) error {
+func (a *Authorizer) key(q *Request, scheme, credential string) error {
 	name, signature, ok := strings.Cut(credential, ":")
-	if !ok || !strings.EqualFold(name, c.acct.Name) {
-		return authFailed("The account in the Authorization header is not the account of the request.")
+	if !ok || !strings.EqualFold(name, q.Account.Name) {
+		return AuthFailed("The account in the Authorization header is not the account of the request.")
 	}
-	if !c.acct.AllowSharedKey {
-		return refuse("KeyBasedAuthenticationNotPermitted")
+	if !q.Account.AllowSharedKey {
+		return Refuse("KeyBasedAuthenticationNotPermitted")
 	}
-	date := c.r.Header.Get("x-ms-date")
+	date := q.HTTP.Header.Get("x-ms-date")
 	if date == "" {
-		date = c.r.Header.Get("Date")
+		date = q.HTTP.Header.Get("Date")
 	}
 	if date == "" {
-		return authFailed("x-ms-date or Date header is missing.")
+		return AuthFailed("x-ms-date or Date header is missing.")
 	}
-	if err := s.checkDate(date); err != nil {
+	if err := a.checkDate(date); err != nil {
 		return err
 	}
 	lite := strings.EqualFold(scheme, "SharedKeyLite")
 	// The order of headers that differ by a hyphen, digit or underscore follows
 	// a culture in Azure's and some clients' sorting and plain bytes in others.
-	for _, order := range []func(a, b string) int{cmp.Compare[string], compareCultural} {
-		if signed(c.acct, stringToSign(c, lite, order), signature) {
+	for _, order := range []func(a, b string) int{cmp.Compare[string], CompareCultural} {
+		if Signed(q.Account, StringToSign(q, lite, order), signature) {
 			return nil
 		}
 	}
-	return authFailed("The MAC signature found in the HTTP request is not the same as any computed signature. Server used following string to sign: '%s'.",
-		stringToSign(c, lite, cmp.Compare[string]))
+	return AuthFailed("The MAC signature found in the HTTP request is not the same as any computed signature. Server used following string to sign: '%s'.",
+		StringToSign(q, lite, cmp.Compare[string]))
 }
 
-// stringToSign is what the client signed, by Microsoft's "Authorize with Shared
+// StringToSign is what the client signed, by Microsoft's "Authorize with Shared
 // Key".
-func stringToSign(c *call, lite bool, order func(a, b string) int) string {
-	h := c.r.Header
+func StringToSign(q *Request, lite bool, order func(a, b string) int) string {
+	h := q.HTTP.Header
 	xDate := h.Get("x-ms-date")
 	date := h.Get("Date")
-	if c.service == "table" {
+	if q.Service == "table" {
 		if xDate != "" {
 			date = xDate
 		}
 		if lite {
-			return date + "\n" + liteResource(c)
+			return date + "\n" + liteResource(q)
 		}
-		return strings.Join([]string{c.r.Method, h.Get("Content-MD5"), h.Get("Content-Type"), date, liteResource(c)}, "\n")
+		return strings.Join([]string{q.HTTP.Method, h.Get("Content-MD5"), h.Get("Content-Type"), date, liteResource(q)}, "\n")
 	}
 	if xDate != "" {
 		date = ""
 	}
 	if lite {
-		return strings.Join([]string{c.r.Method, h.Get("Content-MD5"), h.Get("Content-Type"), date,
-			canonicalHeaders(h, order) + liteResource(c)}, "\n")
+		return strings.Join([]string{q.HTTP.Method, h.Get("Content-MD5"), h.Get("Content-Type"), date,
+			canonicalHeaders(h, order) + liteResource(q)}, "\n")
 	}
 	length := ""
-	if c.r.ContentLength > 0 || (c.r.ContentLength == 0 && c.version < "2015-02-21" && c.r.Method != http.MethodGet && c.r.Method != http.MethodHead) {
-		length = strconv.FormatInt(c.r.ContentLength, 10)
+	if q.HTTP.ContentLength > 0 || (q.HTTP.ContentLength == 0 && q.Version < "2015-02-21" && q.HTTP.Method != http.MethodGet && q.HTTP.Method != http.MethodHead) {
+		length = strconv.FormatInt(q.HTTP.ContentLength, 10)
 	}
 	return strings.Join([]string{
-		c.r.Method,
+		q.HTTP.Method,
 		h.Get("Content-Encoding"),
 		h.Get("Content-Language"),
 		length,
@@ -107,7 +107,7 @@ func stringToSign(c *call, lite bool, order func(a, b string) int) string {
 		h.Get("If-None-Match"),
 		h.Get("If-Unmodified-Since"),
 		h.Get("Range"),
-		canonicalHeaders(h, order) + canonicalResource(c),
+		canonicalHeaders(h, order) + canonicalResource(q),
 	}, "\n")
 }
 
@@ -136,16 +136,16 @@ func canonicalHeaders(h http.Header, order func(a, b string) int) string {
 }
 
 // canonicalResource is the account, the path as it was sent, and the query.
-func canonicalResource(c *call) string {
-	path := c.r.URL.EscapedPath()
+func canonicalResource(q *Request) string {
+	path := q.HTTP.URL.EscapedPath()
 	if path == "" {
 		path = "/"
 	}
 	var b strings.Builder
-	b.WriteString("/" + c.acct.Name + path)
+	b.WriteString("/" + q.Account.Name + path)
 	values := map[string][]string{}
 	names := []string{}
-	for k, vs := range c.q {
+	for k, vs := range q.Query {
 		k = strings.ToLower(k)
 		if values[k] == nil {
 			names = append(names, k)
@@ -162,21 +162,21 @@ func canonicalResource(c *call) string {
 
 // liteResource is the resource of SharedKeyLite and of the Table service, which
 // has no query but comp.
-func liteResource(c *call) string {
-	path := c.r.URL.EscapedPath()
+func liteResource(q *Request) string {
+	path := q.HTTP.URL.EscapedPath()
 	if path == "" {
 		path = "/"
 	}
-	res := "/" + c.acct.Name + path
-	if comp := c.q.Get("comp"); comp != "" {
+	res := "/" + q.Account.Name + path
+	if comp := q.Query.Get("comp"); comp != "" {
 		res += "?comp=" + comp
 	}
 	return res
 }
 
-// compareCultural orders header names as word sort does: hyphens count only
+// CompareCultural orders header names as word sort does: hyphens count only
 // between names that are otherwise equal, and an underscore is before digits.
-func compareCultural(a, b string) int {
+func CompareCultural(a, b string) int {
 	weight := func(s string) string {
 		return strings.ReplaceAll(strings.ReplaceAll(s, "-", ""), "_", "!")
 	}

@@ -1,4 +1,4 @@
-package blob
+package storage
 
 import (
 	"fmt"
@@ -10,7 +10,8 @@ import (
 // SASVersion is the service version of the SAS that this package signs.
 const SASVersion = "2022-11-02"
 
-const sasTimeForm = "2006-01-02T15:04:05Z"
+// SASTimeForm is the form of the times in a SAS.
+const SASTimeForm = "2006-01-02T15:04:05Z"
 
 // ServiceSAS describes a service SAS for a container or blob.
 type ServiceSAS struct {
@@ -38,13 +39,13 @@ func SignServiceSAS(a *Account, v ServiceSAS) (string, error) {
 	if v.Container == "" || (v.Policy == "" && (v.Permissions == "" || v.Expiry.IsZero())) {
 		return "", fmt.Errorf("sign service SAS: container, and permissions and expiry or policy, are needed")
 	}
-	t := &sasToken{sv: SASVersion, sr: "c", sp: v.Permissions, st: sasTime(v.Start), se: sasTime(v.Expiry),
+	t := &SAS{sv: SASVersion, sr: "c", sp: v.Permissions, st: sasTime(v.Start), se: sasTime(v.Expiry),
 		spr: sasProtocol(v.HTTPSOnly), si: v.Policy, rsct: v.ContentType, rscd: v.ContentDisposition}
 	if v.Blob != "" {
 		t.sr = "b"
 	}
-	resource, _ := t.resource(a.Name, v.Container, strings.ReplaceAll(v.Blob, `\`, "/"))
-	t.sig = sign(a.Keys[0], t.serviceText(resource))
+	resource, _ := t.BlobResource(a.Name, v.Container, strings.ReplaceAll(v.Blob, `\`, "/"))
+	t.sig = Sign(a.Keys[0], t.ServiceText("blob", resource))
 	return t.encode(), nil
 }
 
@@ -69,9 +70,9 @@ func SignAccountSAS(a *Account, v AccountSAS) (string, error) {
 	if v.Services == "" || v.ResourceTypes == "" || v.Permissions == "" || v.Expiry.IsZero() {
 		return "", fmt.Errorf("sign account SAS: services, resource types, permissions and expiry are needed")
 	}
-	t := &sasToken{sv: SASVersion, ss: v.Services, srt: v.ResourceTypes, sp: v.Permissions,
+	t := &SAS{sv: SASVersion, ss: v.Services, srt: v.ResourceTypes, sp: v.Permissions,
 		st: sasTime(v.Start), se: sasTime(v.Expiry), spr: sasProtocol(v.HTTPSOnly)}
-	t.sig = sign(a.Keys[0], t.accountText(a.Name))
+	t.sig = Sign(a.Keys[0], t.AccountText(a.Name))
 	return t.encode(), nil
 }
 
@@ -79,7 +80,7 @@ func sasTime(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format(sasTimeForm)
+	return t.UTC().Format(SASTimeForm)
 }
 
 func sasProtocol(httpsOnly bool) string {
@@ -90,7 +91,7 @@ func sasProtocol(httpsOnly bool) string {
 }
 
 // encode writes the parameters that SignServiceSAS and SignAccountSAS use.
-func (t *sasToken) encode() string {
+func (t *SAS) encode() string {
 	q := url.Values{}
 	for k, v := range map[string]string{
 		"sv": t.sv, "ss": t.ss, "srt": t.srt, "sr": t.sr, "sp": t.sp, "st": t.st, "se": t.se,

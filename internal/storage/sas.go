@@ -1,4 +1,4 @@
-package blob
+package storage
 
 import (
 	"net/netip"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// sasToken is a shared access signature as it came in a query string. Fields
+// SAS is a shared access signature as it came in a query string. Fields
 // have the names of their parameters where those are not plain.
-type sasToken struct {
+type SAS struct {
 	sv, ss, srt, sr, sp, st, se, spr, sip, si, sig, ses, sdd string
 	rscc, rscd, rsce, rscl, rsct                             string
 
@@ -20,28 +20,32 @@ type sasToken struct {
 	delegatedTenant, delegatedUser   string // skdutid, sduoid
 	srh, srq                         string
 
+	// The table and the range of its keys, of the Table service.
+	tn, spk, srk, epk, erk string
+
 	// time is the snapshot or versionid parameter, which sr=bs and sr=bv sign.
 	time string
 }
 
-// parseSAS returns the SAS of a query, or nil when there is none. A parameter
+// ParseSAS returns the SAS of a query, or nil when there is none. A parameter
 // that is given twice is refused: which of the two was signed is unclear.
-func parseSAS(q url.Values) (*sasToken, error) {
+func ParseSAS(q url.Values) (*SAS, error) {
 	if !q.Has("sig") {
 		return nil, nil
 	}
-	t := &sasToken{}
+	t := &SAS{}
 	for name, p := range map[string]*string{
 		"sv": &t.sv, "ss": &t.ss, "srt": &t.srt, "sr": &t.sr, "sp": &t.sp, "st": &t.st, "se": &t.se,
 		"spr": &t.spr, "sip": &t.sip, "si": &t.si, "sig": &t.sig, "ses": &t.ses, "sdd": &t.sdd,
 		"rscc": &t.rscc, "rscd": &t.rscd, "rsce": &t.rsce, "rscl": &t.rscl, "rsct": &t.rsct,
 		"skoid": &t.skoid, "sktid": &t.sktid, "skt": &t.skt, "ske": &t.ske, "sks": &t.sks, "skv": &t.skv,
 		"saoid": &t.saoid, "suoid": &t.suoid, "scid": &t.scid,
+		"tn": &t.tn, "spk": &t.spk, "srk": &t.srk, "epk": &t.epk, "erk": &t.erk,
 		"skdutid": &t.delegatedTenant, "sduoid": &t.delegatedUser, "srh": &t.srh, "srq": &t.srq,
 	} {
 		vs := q[name]
 		if len(vs) > 1 {
-			return nil, authFailed("%s is given more than once", name)
+			return nil, AuthFailed("%s is given more than once", name)
 		}
 		if len(vs) == 1 {
 			*p = vs[0]
@@ -53,17 +57,17 @@ func parseSAS(q url.Values) (*sasToken, error) {
 	case "bv":
 		t.time = q.Get("versionid")
 	}
-	if !isVersion(t.sv) || t.sv < "2012-02-12" {
-		return nil, authFailed("sv is mandatory and must be a service version. Found '%s'", t.sv)
+	if !IsVersion(t.sv) || t.sv < "2012-02-12" {
+		return nil, AuthFailed("sv is mandatory and must be a service version. Found '%s'", t.sv)
 	}
 	return t, nil
 }
 
 // isAccount reports whether this is an account SAS.
-func (t *sasToken) isAccount() bool { return t.ss != "" || t.srt != "" }
+func (t *SAS) isAccount() bool { return t.ss != "" || t.srt != "" }
 
 // isDelegated reports whether this is a user delegation SAS.
-func (t *sasToken) isDelegated() bool { return t.skoid != "" }
+func (t *SAS) isDelegated() bool { return t.skoid != "" }
 
 // The service versions that changed what a SAS signs.
 const (
@@ -75,8 +79,8 @@ const (
 	sasDynamic    = "2026-04-06" // srh, srq
 )
 
-// accountText is what an account SAS signs.
-func (t *sasToken) accountText(account string) string {
+// AccountText is what an account SAS signs.
+func (t *SAS) AccountText(account string) string {
 	lines := []string{account, t.sp, t.ss, t.srt, t.st, t.se, t.sip, t.spr, t.sv}
 	if t.sv >= sasScopes {
 		lines = append(lines, t.ses)
@@ -84,13 +88,21 @@ func (t *sasToken) accountText(account string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// serviceText is what a service SAS signs for the canonical resource.
-func (t *sasToken) serviceText(resource string) string {
+// ServiceText is what a SAS of a service signs for the canonical resource.
+func (t *SAS) ServiceText(service, resource string) string {
 	lines := []string{t.sp, t.st, t.se, resource, t.si}
 	if t.sv >= sasSigned2015 {
 		lines = append(lines, t.sip, t.spr)
 	}
 	lines = append(lines, t.sv)
+	switch service {
+	case "queue":
+		return strings.Join(lines, "\n")
+	case "table":
+		return strings.Join(append(lines, t.spk, t.srk, t.epk, t.erk), "\n")
+	case "file":
+		return strings.Join(append(lines, t.rscc, t.rscd, t.rsce, t.rscl, t.rsct), "\n")
+	}
 	if t.sv >= sasSigned2018 {
 		lines = append(lines, t.sr, t.time)
 	}
@@ -103,9 +115,9 @@ func (t *sasToken) serviceText(resource string) string {
 	return strings.Join(lines, "\n")
 }
 
-// delegatedText is what a user delegation SAS signs. srh and srq stand for the
+// DelegatedText is what a user delegation SAS signs. srh and srq stand for the
 // headers and parameters of the request that they name.
-func (t *sasToken) delegatedText(resource, srh, srq string) string {
+func (t *SAS) DelegatedText(resource, srh, srq string) string {
 	lines := []string{t.sp, t.st, t.se, resource, t.skoid, t.sktid, t.skt, t.ske, t.sks, t.skv}
 	if t.sv >= sasSigned2020 {
 		lines = append(lines, t.saoid, t.suoid, t.scid)
@@ -124,9 +136,9 @@ func (t *sasToken) delegatedText(resource, srh, srq string) string {
 	return strings.Join(lines, "\n")
 }
 
-// resource is the canonical name that the SAS signs for a request to a container
+// BlobResource is the canonical name that the SAS signs for a request to a container
 // and blob. It is false when the SAS is not for such a request.
-func (t *sasToken) resource(account, container, blob string) (string, bool) {
+func (t *SAS) BlobResource(account, container, blob string) (string, bool) {
 	name := "/" + account + "/" + container
 	if t.sv >= "2015-02-21" {
 		name = "/blob" + name
@@ -153,8 +165,8 @@ func (t *sasToken) resource(account, container, blob string) (string, bool) {
 	return "", false
 }
 
-// parseSASTime reads a time in one of the forms that Microsoft allows.
-func parseSASTime(v string) (time.Time, bool) {
+// ParseSASTime reads a time in one of the forms that Microsoft allows.
+func ParseSASTime(v string) (time.Time, bool) {
 	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04Z", time.DateOnly} {
 		if t, err := time.Parse(form, v); err == nil {
 			return t.UTC(), true
@@ -163,16 +175,16 @@ func parseSASTime(v string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// checkTimes refuses a SAS outside its time, at now.
-func checkSASTimes(start, expiry string, now time.Time) error {
-	end, ok := parseSASTime(expiry)
+// CheckSASTimes refuses a SAS outside its time, at now.
+func CheckSASTimes(start, expiry string, now time.Time) error {
+	end, ok := ParseSASTime(expiry)
 	if !ok {
-		return authFailed("Signed expiry time is missing or not a time: '%s'", expiry)
+		return AuthFailed("Signed expiry time is missing or not a time: '%s'", expiry)
 	}
 	begin := time.Time{}
 	if start != "" {
-		if begin, ok = parseSASTime(start); !ok {
-			return authFailed("Signed start time is not a time: '%s'", start)
+		if begin, ok = ParseSASTime(start); !ok {
+			return AuthFailed("Signed start time is not a time: '%s'", start)
 		}
 	}
 	if now.Before(begin) || !now.Before(end) {
@@ -181,7 +193,7 @@ func checkSASTimes(start, expiry string, now time.Time) error {
 		if start != "" {
 			from = "Start [" + begin.Format(form) + "] - "
 		}
-		return authFailed("Signature not valid in the specified time frame: %sExpiry [%s] - Current [%s]", from, end.Format(form), now.Format(form))
+		return AuthFailed("Signature not valid in the specified time frame: %sExpiry [%s] - Current [%s]", from, end.Format(form), now.Format(form))
 	}
 	return nil
 }
@@ -194,16 +206,16 @@ func checkSASIP(sip string, ip netip.Addr) error {
 	first, last, isRange := strings.Cut(sip, "-")
 	a, err := netip.ParseAddr(first)
 	if err != nil {
-		return authFailed("sip is not an address or a range: '%s'", sip)
+		return AuthFailed("sip is not an address or a range: '%s'", sip)
 	}
 	b := a
 	if isRange {
 		if b, err = netip.ParseAddr(last); err != nil {
-			return authFailed("sip is not an address or a range: '%s'", sip)
+			return AuthFailed("sip is not an address or a range: '%s'", sip)
 		}
 	}
 	if ip.Compare(a.Unmap()) < 0 || ip.Compare(b.Unmap()) > 0 {
-		return refuse("AuthorizationSourceIPMismatch").With("SourceIP", ip.String())
+		return Refuse("AuthorizationSourceIPMismatch").With("SourceIP", ip.String())
 	}
 	return nil
 }
@@ -217,7 +229,44 @@ func checkSASProtocol(spr string, isTLS bool) error {
 		if isTLS {
 			return nil
 		}
-		return refuse("AuthorizationProtocolMismatch")
+		return Refuse("AuthorizationProtocolMismatch")
 	}
-	return authFailed("spr is not valid: '%s'", spr)
+	return AuthFailed("spr is not valid: '%s'", spr)
+}
+
+// Permissions are the letters of the SAS itself.
+func (t *SAS) Permissions() string { return t.sp }
+
+// ResourceType is the sr field.
+func (t *SAS) ResourceType() string { return t.sr }
+
+// Version is the service version that the SAS was made for.
+func (t *SAS) Version() string { return t.sv }
+
+// ResponseHeaders are the headers that the SAS sets on what is read with it.
+func (t *SAS) ResponseHeaders() map[string]string {
+	out := map[string]string{}
+	for k, v := range map[string]string{"Content-Type": t.rsct, "Content-Encoding": t.rsce, "Content-Language": t.rscl,
+		"Content-Disposition": t.rscd, "Cache-Control": t.rscc} {
+		if v != "" {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// BlobSASResource is the canonical name that a SAS signs for a blob, or for a
+// container when blob is empty. A SAS that is not for it is refused.
+func BlobSASResource(t *SAS, a *Account, container, blob string) (string, error) {
+	if t.sr == "d" && (!a.HNS || t.sv < sasSigned2020) {
+		return "", AuthFailed("sr=d is for accounts with a hierarchical namespace, from version %s", sasSigned2020)
+	}
+	resource, ok := t.BlobResource(a.Name, container, blob)
+	if !ok {
+		if t.sr == "" || !strings.Contains(" c b bs bv d ", " "+t.sr+" ") {
+			return "", AuthFailed("sr is mandatory. Cannot be empty")
+		}
+		return "", Refuse("AuthorizationFailure")
+	}
+	return resource, nil
 }
