@@ -132,10 +132,18 @@ func (a *app) jobList(f *mlFlags) *cobra.Command {
 func jobTable(all []arm.Doc) *table {
 	t := &table{header: []string{"name", "status", "experiment", "compute", "created", "display name"}}
 	for _, j := range all {
-		compute := lastSegment(j.String("properties.computeId"))
-		t.add(j.String("name"), j.String("properties.status"), j.String("properties.experimentName"), compute, created(j), j.String("properties.displayName"))
+		t.add(j.String("name"), j.String("properties.status"), j.String("properties.experimentName"), jobCompute(j), created(j), j.String("properties.displayName"))
 	}
 	return t
+}
+
+// jobCompute is the name of the compute of a job; "" for one that has none of its own.
+func jobCompute(j arm.Doc) string {
+	id := j.String("properties.computeId")
+	if id == "" && strings.EqualFold(j.String("properties.jobType"), "Command") {
+		return nameServerless
+	}
+	return lastSegment(id)
 }
 
 // children are the jobs of the steps of a pipeline that were submitted.

@@ -163,6 +163,16 @@ func (s *session) topOf(ctx context.Context, ws arm.Doc, v *topView) error {
 			v.Nodes = append(v.Nodes, topNode{c.String("name"), n.String("nodeId"), n.String("nodeState"), n.String("privateIpAddress"), n.String("runId")})
 		}
 	}
+	var answer struct{ Pools []server.ServerlessPool }
+	if err := s.admin(ctx, http.MethodGet, "/v1/compute/serverless?workspace="+url.QueryEscape(ws.String("id")), nil, &answer); err != nil {
+		return err
+	}
+	for _, p := range answer.Pools {
+		v.Clusters = append(v.Clusters, serverlessDoc(p))
+		for _, n := range p.Nodes {
+			v.Nodes = append(v.Nodes, topNode{nameServerless, n.Node, n.State, n.Address, lastSegment(n.Job)})
+		}
+	}
 	q := url.Values{"$top": {strconv.Itoa(topJobs)}, "listViewType": {"All"}}
 	jobs, err := collect(ctx, s, ws.String("id")+"/jobs?"+q.Encode(), topJobs)
 	if err != nil {
@@ -171,12 +181,32 @@ func (s *session) topOf(ctx context.Context, ws arm.Doc, v *topView) error {
 	for _, j := range jobs {
 		if status := j.String("properties.status"); !terminal(status) {
 			v.Queue = append(v.Queue, topJob{
-				j.String("name"), lastSegment(j.String("properties.computeId")), status, j.Int("properties.resources.instanceCount", 1),
+				j.String("name"), jobCompute(j), status, j.Int("properties.resources.instanceCount", 1),
 				created(j), j.String("properties.queueingInfo.message"),
 			})
 		}
 	}
 	return nil
+}
+
+// nameServerless is what serverless compute is called where a cluster has its name.
+const nameServerless = "serverless"
+
+// serverlessDoc is serverless compute in the shape of a cluster's document.
+func serverlessDoc(p server.ServerlessPool) arm.Doc {
+	count := map[string]int{}
+	for _, n := range p.Nodes {
+		count[n.State]++
+	}
+	state := "Steady"
+	if p.Resizing {
+		state = "Resizing"
+	}
+	return arm.Doc{"name": nameServerless, "properties": map[string]any{"computeType": typeCluster, "properties": map[string]any{
+		"vmSize": p.VMSize, "vmPriority": p.Priority, "allocationState": state, "currentNodeCount": len(p.Nodes),
+		"nodeStateCounts": map[string]any{"idleNodeCount": count["idle"], "runningNodeCount": count["running"]},
+		"scaleSettings":   map[string]any{"minNodeCount": 0, "maxNodeCount": p.Max},
+	}}}
 }
 
 // write prints the view as three tables.

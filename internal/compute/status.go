@@ -83,6 +83,25 @@ func (m *Manager) PoolStatus(tx store.Tx, poolID string) (PoolStatus, error) {
 	return s, nil
 }
 
+// Pools returns how the pools are whose IDs begin with prefix, in the order of the IDs.
+func (m *Manager) Pools(tx store.Tx, prefix string) ([]PoolStatus, error) {
+	var ids []string
+	for p, err := range m.pools.All(tx, store.Range{Prefix: prefix}) {
+		if err != nil {
+			return nil, fmt.Errorf("list pools: %w", err)
+		}
+		ids = append(ids, p.ID)
+	}
+	out := make([]PoolStatus, len(ids))
+	for i, id := range ids {
+		var err error
+		if out[i], err = m.PoolStatus(tx, id); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // Nodes returns the nodes of a pool in the order of their IDs. A pool that does
 // not exist has none.
 func (m *Manager) Nodes(tx store.Tx, poolID string) ([]Node, error) {

@@ -106,10 +106,12 @@ type Compute struct {
 	ARMID string
 	// Local asks for a run on the submitter's own machine.
 	Local bool
+	// Said is set where the file says serverless, and not nothing.
+	Said bool
 }
 
 // Serverless reports that the file leaves the choice of compute to Azure.
-func (c Compute) Serverless() bool { return c == Compute{} }
+func (c Compute) Serverless() bool { return c == Compute{Said: c.Said} }
 
 // AssetRef names a registered asset: a code, environment, data or model version.
 type AssetRef struct {

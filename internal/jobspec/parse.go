@@ -271,7 +271,7 @@ func (d *decoder) computeAt(o *object, k string) Compute {
 	case strings.EqualFold(s, "local"):
 		return Compute{Local: true}
 	case strings.EqualFold(name, "serverless"):
-		return Compute{}
+		return Compute{Said: true}
 	case strings.HasPrefix(name, "/"):
 		if i := strings.LastIndex(strings.ToLower(name), "/computes/"); i < 0 || strings.Contains(name[i+len("/computes/"):], "/") || strings.HasSuffix(name, "/") {
 			d.failf(o.doc, n, o.key(k), "%q is not the resource ID of a compute", name)

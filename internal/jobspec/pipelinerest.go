@@ -75,6 +75,8 @@ func (j *Job) stepREST(ctx context.Context, r Resolver, name string) (map[string
 			return nil, j.ProblemAt(key+".compute", err)
 		}
 		step["computeId"] = id
+	case c.Said:
+		step["computeId"] = "serverless" // whatever the default is
 	}
 	inputs := map[string]any{}
 	for _, in := range sortedKeys(st.Job.Inputs) {

@@ -35,6 +35,7 @@ func (d *decoder) sweep(o *object, j *Job) {
 	j.Outputs = d.outputs(o)
 	j.Identity = d.identity(o)
 	j.QueueSettings = d.queueSettings(o)
+	shared := d.resources(o)
 	if n := o.take("early_termination"); n != nil {
 		d.problems = append(d.problems, &Problem{Position: d.at(o.doc, n), Key: "early_termination", Err: ErrNotImplemented,
 			Message: "early termination is " + ErrNotImplemented.Error()})
@@ -87,7 +88,9 @@ func (d *decoder) sweep(o *object, j *Job) {
 	j.Code = d.code(trial)
 	j.Environment = d.environment(trial)
 	j.EnvironmentVariables = trial.stringMap("environment_variables", false)
-	j.Resources = d.resources(trial)
+	if j.Resources = d.resources(trial); j.Resources == nil {
+		j.Resources = shared
+	}
 	j.Distribution = d.distribution(trial)
 	if !trial.has("command") {
 		trial.missing("command", "")

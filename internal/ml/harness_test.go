@@ -129,6 +129,23 @@ func (l lateEnvironments) Prepare(ctx context.Context, condaFile string, log io.
 	return l.h.environments.Prepare(ctx, condaFile, log)
 }
 
+// serverless has nodes of any size that begins with Standard_D.
+type serverless struct{}
+
+func (serverless) Nodes(_ store.Tx, ask ml.ServerlessAsk) (compute.Pool, string, error) {
+	if ask.Size == "" {
+		ask.Size = "Standard_DS3_v2"
+	}
+	if !strings.HasPrefix(ask.Size, "Standard_D") {
+		return compute.Pool{}, "", arm.BadRequest("VMSizeNotSupported", "The VM size '%s' is not one.", ask.Size)
+	}
+	priority := "Dedicated"
+	if ask.Spot {
+		priority = compute.LowPriority
+	}
+	return compute.Pool{VMSize: ask.Size, VCPUs: 4, MemoryGiB: 14, Priority: priority, Max: 2, IdleTime: time.Minute, SubnetID: ask.Subnet, Quotas: []string{ask.Location + "/cores"}}, "", nil
+}
+
 // harness is a workspace with a cluster, on a real kernel, store and blob
 // service. Nothing runs unless a test makes it.
 type harness struct {
@@ -225,6 +242,7 @@ func (h *harness) open(opts ...option) {
 		},
 		Environments: lateEnvironments{h},
 		Images:       h.images,
+		Serverless:   serverless{},
 		Ticks:        func(time.Duration) (<-chan time.Time, func()) { return h.Ticks, func() {} },
 		Log:          slog.New(slog.DiscardHandler),
 	})

@@ -84,13 +84,20 @@ func (s *Service) openHistory(ctx context.Context, v *visit, name string) (*runH
 		}
 		h.doc = doc.Object("properties")
 		h.nodes = h.doc.Int("resources.instanceCount", 1)
-		if cluster, err := s.kernel.Resources().Get(tx, h.doc.String("computeId")); err == nil {
-			h.size = cluster.Body.String("properties.properties.vmSize")
-		} else if !errors.Is(err, store.ErrNotFound) {
+		if h.run, err = s.runOf(tx, job); err != nil {
 			return err
 		}
-		h.run, err = s.runOf(tx, job)
-		return err
+		if h.size = h.Size; h.size == "" {
+			cluster, err := s.kernel.Resources().Get(tx, h.doc.String("computeId"))
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			h.size = cluster.Body.String("properties.properties.vmSize")
+		}
+		return nil
 	})
 	return h, err
 }
@@ -133,7 +140,7 @@ func outputAssetID() *regexp.Regexp {
 func (h *runHistory) common() map[string]any {
 	out := map[string]any{
 		"runId": h.Name, "runUuid": h.Item[strings.LastIndexByte(h.Item[:strings.LastIndexByte(h.Item, '/')], '/')+1 : strings.LastIndexByte(h.Item, '/')],
-		"rootRunId": h.root(), "target": lastSegment(h.Compute), "status": h.doc.String("status"),
+		"rootRunId": h.root(), "target": h.target(), "status": h.doc.String("status"),
 		"properties": h.doc.Object("properties"), "parameters": h.doc.Object("parameters"), "tags": orEmpty(h.doc.Object("tags")),
 		"createdBy": map[string]any{
 			"userObjectId": h.Submitter.ObjectID, "userTenantId": h.Submitter.TenantID, "userName": h.Submitter.Name,
@@ -141,7 +148,7 @@ func (h *runHistory) common() map[string]any {
 		"userId": h.Submitter.ObjectID,
 	}
 	if h.Pipeline == nil {
-		out["compute"] = map[string]any{"target": lastSegment(h.Compute), "targetType": "AmlCompute", "vmSize": h.size, "instanceCount": h.nodes}
+		out["compute"] = map[string]any{"target": h.target(), "targetType": "AmlCompute", "vmSize": h.size, "instanceCount": h.nodes}
 	}
 	if h.Parent != "" {
 		out["parentRunId"] = h.ParentName
@@ -241,7 +248,7 @@ func (s *Service) details(ctx context.Context, h *runHistory) (any, error) {
 	out["logFiles"] = logs
 	out["runDefinition"] = map[string]any{
 		"command": h.doc.String("command"), "environmentVariables": orEmpty(h.doc.Object("environmentVariables")),
-		"target": lastSegment(h.Compute), "nodeCount": h.nodes,
+		"target": h.target(), "nodeCount": h.nodes,
 	}
 	return out, nil
 }

@@ -209,6 +209,9 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 		return err
 	}
 	name := p.ID.Name()
+	if spec.Compute == "" {
+		props.Delete("computeId") // clients may have said "serverless"
+	}
 	props.Delete("status")
 	props.Delete("error")
 	props.Delete("services") // Tracking and Studio are computed; others were refused
@@ -241,13 +244,10 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 	if err := s.track(p.Tx, r, props, nil); err != nil {
 		return err
 	}
-	if err := s.runs.Put(p.Tx, r); err != nil {
+	if err := s.enqueue(p.Tx, r, ws, spec); err != nil {
 		return err
 	}
-	err = s.compute.Submit(p.Tx, compute.Item{
-		ID: r.Item, PoolID: arm.Key(spec.Compute), Nodes: spec.Instances, Priority: spec.Priority, Timeout: spec.Timeout, SubmittedAt: p.Now,
-	})
-	return submitError(err, spec)
+	return s.runs.Put(p.Tx, r)
 }
 
 func submitError(err error, spec *jobSpec) error {

@@ -270,7 +270,7 @@ func TestPipelineRefusals(t *testing.T) {
 		{400, "names no input or output", "properties.jobs.a.command", doc{"a": doc{"componentId": bad}}, nil},
 		{400, "'nope' is not in the workspace", "", doc{"a": doc{"componentId": c, "computeId": "nope"}}, nil},
 		{400, "has at most 3", "", doc{"a": doc{"componentId": c, "resources": doc{"instance_count": 9}}}, nil},
-		{501, "serverless", "", doc{"a": doc{"componentId": c}}, []any{"settings", doc{"default_compute": "azureml:serverless"}}},
+		{400, "Standard_Nope", "", doc{"a": doc{"componentId": c, "resources": doc{"instance_type": "Standard_Nope"}}}, []any{"settings", doc{"default_compute": "azureml:serverless"}}},
 		{400, "datastore 'nope'", "properties.settings.default_datastore", doc{"a": doc{"componentId": c}}, []any{"settings", doc{"default_datastore": "nope"}}},
 		{501, "sourceJobId", "", doc{"a": doc{"componentId": c}}, []any{"sourceJobId", "x"}},
 	} {

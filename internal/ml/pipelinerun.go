@@ -204,10 +204,11 @@ func (s *Service) submitStep(tx store.Tx, r *run, parent *arm.Resource, st *step
 		Item: itemID(child), Job: child.ID, Name: st.Run, Workspace: r.Workspace, Compute: spec.Compute,
 		Submitter: r.Submitter, Created: now, Parent: r.Item, ParentName: r.Name, Step: st.Name,
 	}
-	err = submitError(s.compute.Submit(tx, compute.Item{
-		ID: c.Item, PoolID: arm.Key(spec.Compute), Nodes: spec.Instances, Priority: spec.Priority, Timeout: spec.Timeout, SubmittedAt: now,
-	}), spec)
+	ws, err := s.kernel.Resources().Get(tx, parent.ParsedID().Parent().String())
 	if err != nil {
+		return fmt.Errorf("read workspace: %w", err)
+	}
+	if err := s.enqueue(tx, c, workspaceOf(ws), spec); err != nil {
 		return err
 	}
 	if err := c.move(eventSubmit, now); err != nil {

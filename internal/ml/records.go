@@ -19,9 +19,15 @@ type run struct {
 	// Job is the ARM ID, Name its last segment.
 	Job  string `json:"job"`
 	Name string `json:"name"`
-	// Workspace is the workspace's UID, Compute the ARM ID of the compute.
+	// Workspace is the workspace's UID, Compute the ARM ID of the compute, or "".
 	Workspace string `json:"ws"`
 	Compute   string `json:"compute"`
+	// Pool is the pool of serverless compute that the job is in, and Size the VM size
+	// of its nodes. Both are empty for a job with a compute.
+	Pool string `json:"pool,omitempty"`
+	Size string `json:"size,omitempty"`
+	// Notes are said at the top of the job's log.
+	Notes []string `json:"notes,omitempty"`
 	// Submitter is who created the job.
 	Submitter arm.Caller `json:"submitter"`
 	// Experiment is the ID of the experiment that the run is in.

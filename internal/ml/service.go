@@ -43,6 +43,13 @@ type Compute interface {
 	ItemStatus(tx store.Tx, itemID string) (compute.ItemStatus, error)
 	// PoolStatus says how a pool is, or compute.ErrPoolNotFound.
 	PoolStatus(tx store.Tx, poolID string) (compute.PoolStatus, error)
+	// PutPool creates a pool, or changes one in place. Errors: *compute.InvalidError,
+	// *compute.QuotaError.
+	PutPool(tx store.Tx, p compute.Pool) error
+	// DeletePool ends a pool and what runs there. Deleting none is not an error.
+	DeletePool(tx store.Tx, poolID string) error
+	// Pools returns the pools whose IDs begin with prefix, in their order.
+	Pools(tx store.Tx, prefix string) ([]compute.PoolStatus, error)
 	// Forget removes the record of an item that is done.
 	Forget(tx store.Tx, itemID string) error
 }
@@ -118,6 +125,9 @@ type Config struct {
 	// Environments prepares the conda files of environments. Without it, jobs run
 	// with what the machine has.
 	Environments Environments
+	// Serverless is what jobs without a compute get their nodes from. Without it,
+	// they are not implemented.
+	Serverless Serverless
 	// Images brings the images of environments here, in which jobs then run. Without
 	// it, jobs are processes of this machine.
 	Images Images
@@ -240,6 +250,9 @@ func (s *Service) WorkspaceCreated(ctx context.Context, p *arm.Put) error {
 func (s *Service) WorkspaceDeleted(_ context.Context, d *arm.Delete) error {
 	if err := s.tracking.DeleteWorkspace(d.Tx, d.Resource.UID); err != nil {
 		return fmt.Errorf("delete runs of workspace %s: %w", d.Resource.ID, err)
+	}
+	if err := s.dropServerless(d.Tx, d.Resource.ID); err != nil {
+		return fmt.Errorf("end serverless compute of workspace %s: %w", d.Resource.ID, err)
 	}
 	d.After(func() { s.tasks.Go(s.collect) })
 	return nil

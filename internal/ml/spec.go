@@ -21,13 +21,16 @@ type jobSpec struct {
 	Command     string
 	Code        string // ARM ID of a code version, or ""
 	Environment string // ARM ID of an environment version, or an azureml:// ID
-	Compute     string // ARM ID
-	Instances   int
-	Priority    int
-	Timeout     time.Duration
-	Inputs      map[string]jobInput
-	Outputs     map[string]jobOutput
-	Env         map[string]string
+	Compute     string // ARM ID, or "" for serverless compute
+	// InstanceType and Spot are what a job asks of serverless compute.
+	InstanceType string
+	Spot         bool
+	Instances    int
+	Priority     int
+	Timeout      time.Duration
+	Inputs       map[string]jobInput
+	Outputs      map[string]jobOutput
+	Env          map[string]string
 	// Distribution is "", "PyTorch", "Mpi" or "TensorFlow", Processes how many
 	// processes run on each node.
 	Distribution string
@@ -93,8 +96,6 @@ func readSpec(props arm.Doc) (*jobSpec, error) {
 		return nil, userError("properties.environmentId", "The required property 'environmentId' is missing.")
 	case props.Has("resources.properties.IsLocal"):
 		return nil, arm.NotImplemented("runs on the submitter's own machine (compute: local)")
-	case p.Compute == "":
-		return nil, arm.NotImplemented("serverless compute; name a cluster of the workspace as the job's compute")
 	case p.Instances < 1:
 		return nil, userError("properties.resources.instanceCount", "The value %d of 'instanceCount' is invalid: it must be at least 1.", p.Instances)
 	}
@@ -110,6 +111,12 @@ func readSpec(props arm.Doc) (*jobSpec, error) {
 	}
 	if err := p.readQueue(props); err != nil {
 		return nil, err
+	}
+	if isServerless(p.Compute) {
+		p.Compute, p.InstanceType = "", props.String("resources.instanceType")
+		if err := p.readTier(props.String("queueSettings.jobTier")); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.readDistribution(props); err != nil {
 		return nil, err
@@ -338,26 +345,8 @@ func (p *jobSpec) render(bind func(kind, name string) (string, bool)) (string, e
 
 // checkReferences checks that what the job names is there.
 func (s *Service) checkReferences(ctx context.Context, p *arm.Put, spec *jobSpec) error {
-	id, err := s.child(p, "properties.computeId", spec.Compute, typeCompute)
-	if err != nil {
+	if err := s.checkCompute(p, spec); err != nil {
 		return err
-	}
-	cluster, err := p.Kernel.Resources().Get(p.Tx, id.Key())
-	if errors.Is(err, store.ErrNotFound) {
-		return userError("properties.computeId", "The compute '%s' is not in the workspace '%s'.", id.Name(), p.Parent.Name())
-	}
-	if err != nil {
-		return err
-	}
-	switch t := cluster.Body.String("properties.computeType"); {
-	case strings.EqualFold(t, "AmlCompute"):
-	case strings.EqualFold(t, "ComputeInstance"):
-		return arm.NotImplemented("jobs on a compute instance ('%s')", id.Name())
-	default:
-		return userError("properties.computeId", "The compute '%s' is of type '%s' and cannot run a command job.", id.Name(), t)
-	}
-	if spec.Identity == "Managed" && len(principals(cluster)) == 0 {
-		return userError("properties.identity", "The job asks for a managed identity, and the compute '%s' has none.", id.Name())
 	}
 	if spec.Code != "" {
 		code, err := s.child(p, "properties.codeId", spec.Code, typeWorkspace+"/codes/versions")
@@ -391,6 +380,35 @@ func (s *Service) checkReferences(ctx context.Context, p *arm.Put, spec *jobSpec
 		}
 	}
 	return nil
+}
+
+// checkCompute checks where the job is to run.
+func (s *Service) checkCompute(p *arm.Put, spec *jobSpec) error {
+	if spec.Compute == "" {
+		if _, _, err := s.serverlessNodes(p.Tx, workspaceOf(p.Parent), spec); err != nil {
+			return err
+		}
+		return checkIdentity(spec, p.Parent, "the workspace, from which serverless compute takes user-assigned identities,")
+	}
+	id, err := s.child(p, "properties.computeId", spec.Compute, typeCompute)
+	if err != nil {
+		return err
+	}
+	cluster, err := p.Kernel.Resources().Get(p.Tx, id.Key())
+	if errors.Is(err, store.ErrNotFound) {
+		return userError("properties.computeId", "The compute '%s' is not in the workspace '%s'.", id.Name(), p.Parent.Name())
+	}
+	if err != nil {
+		return err
+	}
+	switch t := cluster.Body.String("properties.computeType"); {
+	case strings.EqualFold(t, "AmlCompute"):
+	case strings.EqualFold(t, "ComputeInstance"):
+		return arm.NotImplemented("jobs on a compute instance ('%s')", id.Name())
+	default:
+		return userError("properties.computeId", "The compute '%s' is of type '%s' and cannot run a command job.", id.Name(), t)
+	}
+	return checkIdentity(spec, cluster, fmt.Sprintf("the compute '%s'", id.Name()))
 }
 
 func cmpErr(err, otherwise error) error {

@@ -252,7 +252,7 @@ func (s *Service) mayUse(ctx context.Context, at *place, principal string, write
 		action = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write"
 	}
 	if principal == "" {
-		return fmt.Errorf("AuthenticationFailed: the job has no identity to reach the storage account '%s' with: give its compute a managed identity and that a role on the account", at.Account)
+		return fmt.Errorf("AuthenticationFailed: the job has no identity to reach the storage account '%s' with: give its compute a managed identity and that a role on the account; on serverless compute, give the job the identity user_identity or managed", at.Account)
 	}
 	ok, err := s.cfg.Authorizer.Allowed(ctx, principal, action, true, account.ID+"/blobServices/default/containers/"+at.Container)
 	if err != nil {

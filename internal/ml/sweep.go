@@ -124,6 +124,12 @@ func trialBody(props, trial arm.Doc, values map[string]string) (arm.Doc, error) 
 			body[key] = v
 		}
 	}
+	if isServerless(body.String("computeId")) {
+		delete(body, "computeId")
+	}
+	if trial.Get("resources") == nil && props.Object("resources") != nil {
+		body["resources"] = props.Get("resources") // where azure-ai-ml puts those of serverless compute
+	}
 	body.Default("resources.instanceCount", 1)
 	if body.Object("inputs") == nil {
 		body["inputs"] = map[string]any{}

@@ -159,7 +159,7 @@ func TestSweepRefusals(t *testing.T) {
 		{501, "sobol", []any{"samplingAlgorithm", doc{"samplingAlgorithmType": "Random", "rule": "sobol"}}},
 		{400, "needs choices", []any{"samplingAlgorithm", doc{"samplingAlgorithmType": "Grid"}}},
 		{501, "early termination", []any{"earlyTermination", doc{"policyType": "Bandit"}}},
-		{501, "serverless", []any{"computeId", nil}},
+		{501, "job tier 'Basic'", []any{"computeId", nil, "queueSettings", doc{"jobTier": "Basic"}}},
 		{400, "environment version", []any{"trial", doc{"command": "x", "environmentId": "azureml:no:1"}}},
 	} {
 		r := h.Do("PUT", h.jobID("s"), sweepJob(c.changes...))

@@ -24,10 +24,12 @@ import (
 
 // execution is all that executing a job needs to know of it.
 type execution struct {
-	run     *run
-	spec    *jobSpec
-	ws      *workspace
-	job     *arm.Resource
+	run  *run
+	spec *jobSpec
+	ws   *workspace
+	job  *arm.Resource
+	// cluster is what the job's managed identities are of: its compute, or the
+	// workspace for a serverless job.
 	cluster *arm.Resource
 	env     *arm.Resource
 	pool    compute.Pool
@@ -64,7 +66,11 @@ func (s *Service) load(ctx context.Context, item string, collect bool) (x *execu
 		if x.spec, err = readSpec(x.job.Body.Object("properties")); err != nil {
 			return err
 		}
-		x.cluster, err = res.Get(tx, x.run.Compute)
+		if x.run.Pool != "" {
+			x.cluster = parent
+		} else {
+			x.cluster, err = res.Get(tx, x.run.Compute)
+		}
 		if collect && errors.Is(err, store.ErrNotFound) {
 			x.cluster, err = &arm.Resource{Body: arm.Doc{}}, nil
 		}
@@ -88,7 +94,7 @@ func (s *Service) load(ctx context.Context, item string, collect bool) (x *execu
 
 // loadInputs reads what a job needs to begin.
 func (s *Service) loadInputs(ctx context.Context, tx store.Tx, x *execution, parent *arm.Resource) error {
-	pool, err := s.compute.PoolStatus(tx, arm.Key(x.run.Compute))
+	pool, err := s.compute.PoolStatus(tx, x.run.pool())
 	if err != nil {
 		return err
 	}
@@ -118,7 +124,10 @@ func (s *Service) loadInputs(ctx context.Context, tx store.Tx, x *execution, par
 // identity is the one with whose rights the job reaches data that has no
 // credentials of its own: the submitter's for UserIdentity, else the compute's.
 func (x *execution) identity() (principal, grant string) {
-	ids := principals(x.cluster)
+	ids := identities(x.cluster, x.run.Pool != "")
+	if x.run.Pool != "" && x.spec.Identity != "Managed" {
+		ids = nil // a serverless job has one only where it asks for one
+	}
 	for _, id := range ids {
 		if x.spec.IdentityClient == "" || strings.EqualFold(id.Client, x.spec.IdentityClient) {
 			grant = id.Principal
@@ -306,12 +315,11 @@ func (x *execution) inputPath(root, name string) string {
 
 // openLogs makes the log file of each process with its first lines.
 func (s *Service) openLogs(ctx context.Context, x *execution, nodes []compute.Node, roots []string) ([]task, error) {
-	var head []string
 	capacity, err := s.cfg.Capacity(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("capacity of the machine: %w", err)
 	}
-	head = append(head, s.substitution(x))
+	head := append(slices.Clone(x.run.Notes), s.substitution(x))
 	if x.spec.Distribution == "Mpi" {
 		head = append(head, "The processes of this MPI job are started one by one with the rank variables of Open MPI, not by mpirun: a program that calls MPI_Init itself finds itself alone.")
 	}

@@ -16,13 +16,16 @@ type workspace struct {
 	Location  string
 	// Account is the name of the default storage account, AccountID its ARM ID.
 	Account, AccountID string
-	id                 arm.ID
+	// ServerlessSubnet is the ARM ID of the subnet of its serverless compute, or "".
+	ServerlessSubnet string
+	id               arm.ID
 }
 
 func workspaceOf(r *arm.Resource) *workspace {
 	w := &workspace{
 		ID: r.ID, UID: r.UID, GUID: r.Body.String("properties.workspaceId"),
 		Location: arm.NormalizeLocation(r.Body.String("location")), AccountID: r.Body.String("properties.storageAccount"), id: r.ParsedID(),
+		ServerlessSubnet: r.Body.String("properties.serverlessComputeSettings.serverlessComputeCustomSubnet"),
 	}
 	if w.GUID == "" {
 		w.GUID = r.UID

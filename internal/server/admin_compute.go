@@ -9,6 +9,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -90,9 +91,21 @@ func (s *Server) computeRoutes(handle func(pattern string, f func(*http.Request)
 		}
 		out := Preempted{Nodes: []string{}}
 		err := update(r, func(tx store.Tx) error {
-			nodes, err := s.manager.Preempt(tx, arm.Key(in.Cluster), in.Nodes)
-			out.Nodes = append([]string{}, nodes...)
-			return err
+			ids, err := s.clusterPools(tx, in.Cluster)
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				if len(out.Nodes) > 0 && len(out.Nodes) >= in.Nodes {
+					break
+				}
+				nodes, err := s.manager.Preempt(tx, id, in.Nodes-len(out.Nodes))
+				if err != nil {
+					return err
+				}
+				out.Nodes = append(out.Nodes, nodes...)
+			}
+			return nil
 		})
 		return out, err
 	})
@@ -100,7 +113,10 @@ func (s *Server) computeRoutes(handle func(pattern string, f func(*http.Request)
 		id := r.URL.Query().Get("cluster")
 		var st compute.PoolStatus
 		err := s.store.View(r.Context(), func(tx store.Tx) (err error) {
-			st, err = s.manager.PoolStatus(tx, arm.Key(id))
+			ids, err := s.clusterPools(tx, id)
+			if err == nil {
+				st, err = s.manager.PoolStatus(tx, ids[0])
+			}
 			return err
 		})
 		return showPreemption(id, st.Preemption), computeError(err)
@@ -114,7 +130,15 @@ func (s *Server) computeRoutes(handle func(pattern string, f func(*http.Request)
 		if err != nil {
 			return nil, err
 		}
-		err = update(r, func(tx store.Tx) error { return s.manager.SetPreemption(tx, arm.Key(in.Cluster), p) })
+		err = update(r, func(tx store.Tx) error {
+			ids, err := s.clusterPools(tx, in.Cluster)
+			for _, id := range ids {
+				if err = s.manager.SetPreemption(tx, id, p); err != nil {
+					break
+				}
+			}
+			return err
+		})
 		return showPreemption(in.Cluster, p), err
 	})
 	shortages := func(r *http.Request) (any, error) {
@@ -171,9 +195,33 @@ func (s *Server) computeRoutes(handle func(pattern string, f func(*http.Request)
 		}
 		return quotas(r, in.Location)
 	})
+	handle("GET /v1/compute/serverless", s.serverlessPools)
 	handle("GET /v1/compute/shortages", shortages)
 	handle("PUT /v1/compute/shortages/{size}", set(true))
 	handle("DELETE /v1/compute/shortages/{size}", set(false))
+}
+
+// clusterPools are the pools that a cluster's ARM ID stands for: its own, or, for
+// "serverless", those that the workspace's Spot jobs have had nodes from.
+func (s *Server) clusterPools(tx store.Tx, cluster string) ([]string, error) {
+	id, err := arm.ParseID(cluster)
+	if err != nil || !strings.EqualFold(id.Name(), "serverless") {
+		return []string{arm.Key(cluster)}, nil
+	}
+	all, err := s.manager.Pools(tx, ml.ServerlessPools(id.Parent().String()))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range all {
+		if p.Priority == compute.LowPriority && !p.Deleting {
+			out = append(out, p.ID)
+		}
+	}
+	if len(out) == 0 {
+		return nil, arm.Errorf(http.StatusNotFound, "ResourceNotFound", "No serverless job of the tier Spot was submitted in the workspace yet.")
+	}
+	return out, nil
 }
 
 func readBody(r *http.Request, out any) error {

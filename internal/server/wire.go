@@ -74,6 +74,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Capacity: s.runner.Capacity, BaseEnv: jobBaseEnv(), NodeEnv: s.nodeEnv, Log: log,
 		Environments: environment.New(environment.Options{Dir: cfg.Home.Path("environments"), Clock: s.clock, Env: packageEnv(), Log: log}),
 		Images:       images,
+		Serverless:   serverless{s},
 	}); err != nil {
 		return err
 	}

@@ -205,31 +205,41 @@ func (p *provider) checkSubnet(ctx context.Context, put *arm.Put) error {
 		}
 		return nil
 	}
-	parsed, err := arm.ParseID(id)
-	if err != nil || !strings.EqualFold(parsed.Type(), "Microsoft.Network/virtualNetworks/subnets") {
-		return invalid(path, "'%s' is not the ID of a subnet.", id)
-	}
 	if put.Existing != nil && strings.EqualFold(put.Existing.Body.String(path), id) {
 		return nil
 	}
+	parsed, err := p.usableSubnet(ctx, put, path, id, body.String("location"))
+	if err != nil {
+		return err
+	}
+	return put.AllowedLinked(ctx, "Microsoft.Network/virtualNetworks/subnets/join/action", parsed)
+}
+
+// usableSubnet checks that nodes in a region can stand in a subnet, which is named at
+// path in the body.
+func (p *provider) usableSubnet(ctx context.Context, put *arm.Put, path, id, region string) (arm.ID, error) {
+	parsed, err := arm.ParseID(id)
+	if err != nil || !strings.EqualFold(parsed.Type(), "Microsoft.Network/virtualNetworks/subnets") {
+		return parsed, invalid(path, "'%s' is not the ID of a subnet.", id)
+	}
 	if !strings.EqualFold(parsed.Subscription, put.ID.Subscription) {
-		return invalid(path, "The subnet '%s' is not in the subscription of the workspace.", id)
+		return parsed, invalid(path, "The subnet '%s' is not in the subscription of the workspace.", id)
 	}
 	subnet, err := p.kernel.Load(ctx, put.Tx, parsed)
 	if err != nil {
-		return err
+		return parsed, err
 	}
 	network, err := p.kernel.Load(ctx, put.Tx, parsed.Parent())
 	if err != nil {
-		return err
+		return parsed, err
 	}
 	if len(subnet.Body.List("properties.delegations")) > 0 {
-		return invalid(path, "The subnet '%s' is delegated to another service.", id)
+		return parsed, invalid(path, "The subnet '%s' is delegated to another service.", id)
 	}
-	if at, loc := arm.NormalizeLocation(network.Body.String("location")), body.String("location"); at != loc {
-		return invalid(path, "The subnet '%s' is in region '%s', the compute in '%s'.", id, at, loc)
+	if at := arm.NormalizeLocation(network.Body.String("location")); at != region {
+		return parsed, invalid(path, "The subnet '%s' is in region '%s', the compute in '%s'.", id, at, region)
 	}
-	return put.AllowedLinked(ctx, "Microsoft.Network/virtualNetworks/subnets/join/action", parsed)
+	return parsed, nil
 }
 
 func (p *provider) putCompute(_ context.Context, put *arm.Put) error {

@@ -49,9 +49,9 @@ const (
 // QuotaName is how the engine calls a quota, of a family or a total, in a region.
 func QuotaName(location, name string) string { return arm.NormalizeLocation(location) + "/" + name }
 
-// quotas are those that nodes count against: dedicated ones against their
+// Quotas are those that nodes count against: dedicated ones against their
 // family's and the region's, low-priority ones against one of the region.
-func quotas(location, family, priority string) []string {
+func Quotas(location, family, priority string) []string {
 	if priority == "LowPriority" {
 		return []string{QuotaName(location, QuotaLowPriority)}
 	}
@@ -59,17 +59,21 @@ func quotas(location, family, priority string) []string {
 }
 
 // usages counts the cores that the computes of a region hold. Nodes that are
-// not there count as well, up to a cluster's maximum, as they do in Azure.
+// not there count as well, up to a cluster's maximum, as they do in Azure. Of
+// serverless jobs, the nodes that they have count.
 func (p *provider) usages(ctx context.Context, req *arm.Request) (*arm.Response, error) {
 	location := arm.NormalizeLocation(req.Args[0])
 	clusters, dedicated, low := 0, 0, 0
-	var limits map[string]int
+	var limits, serverless map[string]int
 	families := map[string]int{}
 	for _, s := range p.Catalog.VMSizes() {
 		families[s.Family] = 0
 	}
 	err := p.kernel.Store().View(ctx, func(tx store.Tx) (err error) {
 		if limits, err = p.Pools.Quotas(tx); err != nil {
+			return err
+		}
+		if serverless, err = p.Pools.ServerlessCores(tx); err != nil {
 			return err
 		}
 		for r, err := range p.kernel.Resources().Find(tx, ComputeType, "location|"+location) {
@@ -100,6 +104,7 @@ func (p *provider) usages(ctx context.Context, req *arm.Request) (*arm.Response,
 	page := &arm.Page{}
 	base := "/subscriptions/" + p.kernel.Subscription() + "/providers/" + namespace + "/locations/" + location
 	add := func(typ, name, title string, n int) {
+		n += serverless[QuotaName(location, name)]
 		limit, ok := limits[QuotaName(location, name)]
 		if !ok {
 			limit = unlimited

@@ -26,6 +26,7 @@ type engine struct {
 	pools            map[string]machinelearning.Pool
 	nodes            []machinelearning.Node
 	status           machinelearning.PoolStatus
+	serverless       map[string]int
 	quotas           map[string]int
 	created, deleted []string
 	instances        map[string]machinelearning.Instance
@@ -80,6 +81,7 @@ func (e *engine) PoolStatus(_ store.Tx, id string) (machinelearning.PoolStatus, 
 }
 func (e *engine) PoolNodes(store.Tx, string) ([]machinelearning.Node, error) { return e.nodes, nil }
 func (e *engine) Quotas(store.Tx) (map[string]int, error)                    { return e.quotas, nil }
+func (e *engine) ServerlessCores(store.Tx) (map[string]int, error)           { return e.serverless, nil }
 func (e *engine) WorkspaceCreated(_ context.Context, p *arm.Put) error {
 	e.created = append(e.created, p.Resource.Body.String("properties.workspaceId"))
 	return nil

@@ -82,6 +82,9 @@ type Pools interface {
 	PoolStatus(tx store.Tx, id string) (PoolStatus, error)
 	// PoolNodes returns the nodes of a pool, in the order of their IDs.
 	PoolNodes(tx store.Tx, id string) ([]Node, error)
+	// ServerlessCores returns the cores of the nodes that serverless jobs have now, by
+	// the QuotaName of what they count against.
+	ServerlessCores(tx store.Tx) (map[string]int, error)
 	// Quotas returns the cores of the quotas that are limited, by QuotaName.
 	Quotas(tx store.Tx) (map[string]int, error)
 }
@@ -186,14 +189,17 @@ func Provider(deps Deps) *arm.Provider {
 // SubnetIndex is the index entry of a compute by the subnet that it stands in.
 func SubnetIndex(subnetID string) string { return "subnet|" + arm.Key(subnetID) }
 
-// InSubnet is the IDs of the computes that stand in a subnet.
+// InSubnet is the IDs of the computes that stand in a subnet, and of the workspaces
+// whose serverless compute does.
 func InSubnet(tx store.Tx, res *arm.Resources, subnetID string) ([]string, error) {
 	var out []string
-	for r, err := range res.Find(tx, ComputeType, SubnetIndex(subnetID)) {
-		if err != nil {
-			return nil, err
+	for _, typ := range []string{ComputeType, WorkspaceType} {
+		for r, err := range res.Find(tx, typ, SubnetIndex(subnetID)) {
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, r.ID)
 		}
-		out = append(out, r.ID)
 	}
 	return out, nil
 }

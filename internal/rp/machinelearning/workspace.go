@@ -53,14 +53,19 @@ func (p *provider) workspace() *arm.ResourceType {
 			"properties.managedNetwork.isolationMode=AllowOnlyApprovedOutbound": "puts computes in a network of the service's",
 			"properties.provisionNetworkNow":                                    "makes a network of the service's",
 			"properties.publicNetworkAccess=Disabled":                           "closes the workspace to public addresses",
-			"properties.serverlessComputeSettings":                              "runs jobs without a cluster",
 			"properties.serviceManagedResourcesSettings":                        "sizes what the service manages",
 			"properties.sharedPrivateLinkResources":                             "connects over private links",
 			"properties.systemDatastoresAuthMode=Identity":                      "opens datastores with the identity of who asks",
 			"properties.systemDatastoresAuthMode=UserDelegationSAS":             "opens datastores with the identity of who asks",
 			"properties.enableDataIsolation":                                    "separates the data of workspaces",
 		},
-		Index:        func(r *arm.Resource) []string { return []string{"guid|" + r.Body.String("properties.workspaceId")} },
+		Index: func(r *arm.Resource) []string {
+			out := []string{"guid|" + r.Body.String("properties.workspaceId")}
+			if id := r.Body.String(serverlessSubnet); id != "" {
+				out = append(out, SubnetIndex(id))
+			}
+			return out
+		},
 		Validate:     p.validateWorkspace,
 		Put:          p.putWorkspace,
 		Read:         p.readWorkspace,
@@ -106,11 +111,34 @@ func (p *provider) validateWorkspace(ctx context.Context, put *arm.Put) error {
 			return err
 		}
 	}
+	if err := p.checkServerless(ctx, put); err != nil {
+		return err
+	}
 	if put.Existing != nil && !put.Existing.Body.Bool("properties.hbiWorkspace", false) && body.Bool("properties.hbiWorkspace", false) {
 		return arm.BadRequest("ValidationError", "The property 'hbiWorkspace' can be set only when a workspace is created.")
 	}
 	// Azure refuses to change these; its words are not known
 	return put.Immutable("properties.storageAccount", "properties.keyVault")
+}
+
+// serverlessSubnet is the subnet in which the nodes of serverless jobs stand.
+const serverlessSubnet = "properties.serverlessComputeSettings.serverlessComputeCustomSubnet"
+
+// checkServerless checks what serverless compute is given. Azure's words for what
+// is wrong with it are not known.
+func (p *provider) checkServerless(ctx context.Context, put *arm.Put) error {
+	id := put.Resource.Body.String(serverlessSubnet)
+	if id == "" {
+		return nil
+	}
+	if put.Existing != nil && strings.EqualFold(put.Existing.Body.String(serverlessSubnet), id) {
+		return nil
+	}
+	parsed, err := p.usableSubnet(ctx, put, serverlessSubnet, id, arm.NormalizeLocation(put.Resource.Body.String("location")))
+	if err != nil {
+		return err
+	}
+	return put.AllowedLinked(ctx, "Microsoft.Network/virtualNetworks/subnets/join/action", parsed)
 }
 
 func (p *provider) putWorkspace(ctx context.Context, put *arm.Put) error {
