@@ -1,0 +1,5 @@
+resource "azurerm_container_registry" "it" {
+  sku           = "Premium"
+  admin_enabled = true
+  tags          = { team = "platform" }
+}

@@ -1,0 +1,11 @@
+resource "azurerm_storage_container" "it" {
+  name                 = "data"
+  storage_account_name = azurerm_storage_account.it.name
+}
+
+resource "azurerm_machine_learning_datastore_blobstorage" "it" {
+  name                 = "training"
+  workspace_id         = azurerm_machine_learning_workspace.it.id
+  storage_container_id = azurerm_storage_container.it.resource_manager_id
+  account_key          = azurerm_storage_account.it.primary_access_key
+}

@@ -1,0 +1,3 @@
+resource "azurerm_resource_group" "more" {
+  tags = { team = "platform", stage = "dev" }
+}

@@ -1,0 +1,3 @@
+resource "azurerm_role_assignment" "it" {
+  description = "looks around"
+}

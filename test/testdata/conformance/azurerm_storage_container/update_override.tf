@@ -1,0 +1,3 @@
+resource "azurerm_storage_container" "it" {
+  metadata = { owner = "platform", stage = "dev" }
+}
