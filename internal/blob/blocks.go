@@ -211,12 +211,8 @@ func gather(tx store.Tx, old *blobRec, choices []blockChoice) ([]extent, error) 
 				return nil, err
 			}
 		default:
-			crc, data, err := loadInline(tx, x.Inline)
-			if err != nil {
-				return nil, err
-			}
-			x.Inline = storage.RandomHex(12)
-			if err := saveInline(tx, x.Inline, crc, data); err != nil {
+			var err error
+			if x.Inline, err = cloneInline(tx, x.Inline); err != nil {
 				return nil, err
 			}
 		}

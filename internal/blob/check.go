@@ -189,6 +189,17 @@ func (c *checker) blob(ctx context.Context, row store.Entry) (string, error) {
 	if b.Uncommitted || b.Dir != "" {
 		return "", nil
 	}
+	if b.Pages != "" {
+		problem, err := c.e.checkPages(ctx, &b)
+		if problem != "" {
+			return fmt.Sprintf("Blob %q is damaged: %s.", row.Key, problem), nil
+		}
+		if err == nil {
+			c.r.Blobs++
+			c.r.Bytes += b.Size
+		}
+		return "", err
+	}
 	var have int64
 	var lost string
 	err := c.e.store.View(ctx, func(tx store.Tx) error {

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"time"
@@ -11,6 +12,8 @@ type conditions struct {
 	ifMatch, ifNoneMatch string
 	ifModifiedSince      time.Time
 	ifUnmodifiedSince    time.Time
+	// ifTags is nil without such a condition.
+	ifTags tagExpression
 }
 
 // use is what a conditional request wants to do.
@@ -21,7 +24,8 @@ const (
 	writing
 )
 
-// parseConditions reads the four headers, whose names begin with prefix.
+// parseConditions reads the four headers, whose names begin with prefix, and the
+// condition on tags.
 func parseConditions(h http.Header, prefix string) (c conditions, err error) {
 	c.ifMatch = strings.TrimSpace(h.Get(prefix + "If-Match"))
 	c.ifNoneMatch = strings.TrimSpace(h.Get(prefix + "If-None-Match"))
@@ -34,7 +38,24 @@ func parseConditions(h http.Header, prefix string) (c conditions, err error) {
 			return c, badHeader(prefix+name, v)
 		}
 	}
+	name := cmp.Or(prefix, "x-ms-") + "if-tags"
+	if v := h.Get(name); v != "" {
+		if c.ifTags, err = parseTagExpression(v); err != nil {
+			return c, badHeader(name, v)
+		}
+	}
 	return c, nil
+}
+
+// of decides the conditions for a blob that exists.
+func (c conditions) of(u use, b *blobRec) error {
+	if err := c.check(u, b.ETag, b.Modified); err != nil {
+		return err
+	}
+	if c.ifTags != nil && !c.ifTags(b.Tags) {
+		return refuse("ConditionNotMet")
+	}
+	return nil
 }
 
 // check decides the conditions for a resource that exists. As Azure documents, a
@@ -71,7 +92,7 @@ func (c conditions) check(u use, etag uint64, modified int64) error {
 
 // checkMissing decides the conditions for a resource that a write would create.
 func (c conditions) checkMissing() error {
-	if c.ifMatch != "" {
+	if c.ifMatch != "" || c.ifTags != nil {
 		return refuse("ConditionNotMet")
 	}
 	return nil
@@ -85,7 +106,7 @@ func (c conditions) forBlob(old *blobRec) error {
 	if c.ifNoneMatch == "*" {
 		return refuse("BlobAlreadyExists")
 	}
-	return c.check(writing, old.ETag, old.Modified)
+	return c.of(writing, old)
 }
 
 // matches reports whether a header value, * or a list of ETags, names tag.

@@ -72,6 +72,9 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 		}
 		b.Type, b.Size, b.Blocks = from.Type, from.Size, from.Blocks
 		b.Created, b.Modified, b.ETag = now, now, etag
+		if from.Type == pageBlob {
+			b.Origin, b.Sequence = etag, from.Sequence
+		}
 		if v := visible(old); v != nil {
 			b.Created = v.Created
 		}
@@ -103,12 +106,12 @@ func (e *engine) share(tx store.Tx, from *blobRec, in *intake, b *blobRec) error
 	case in != nil:
 		return nil
 	case from.Inline != "":
-		crc, data, err := loadInline(tx, from.Inline)
-		if err != nil {
-			return err
-		}
-		b.Inline = storage.RandomHex(12)
-		return saveInline(tx, b.Inline, crc, data)
+		var err error
+		b.Inline, err = cloneInline(tx, from.Inline)
+		return err
+	case from.Pages != "":
+		b.Pages = storage.RandomHex(12)
+		return sharePages(tx, from.Pages, b.Pages)
 	case from.File != "":
 		b.File = from.File
 		return retainFile(tx, from.File)
@@ -119,13 +122,10 @@ func (e *engine) share(tx store.Tx, from *blobRec, in *intake, b *blobRec) error
 				extents = append(extents, x)
 				return retainFile(tx, x.File)
 			}
-			crc, data, err := loadInline(tx, x.Inline)
-			if err != nil {
-				return err
-			}
-			x.Inline = storage.RandomHex(12)
+			var err error
+			x.Inline, err = cloneInline(tx, x.Inline)
 			extents = append(extents, x)
-			return saveInline(tx, x.Inline, crc, data)
+			return err
 		}); err != nil {
 			return err
 		}
@@ -241,7 +241,7 @@ func (s *Service) copyBlob(c *call) error {
 	now := s.cfg.Clock.Now().UnixNano()
 	id := storage.RequestID()
 	b, err := s.eng.copy(c.r.Context(), src, c.ref(), func(old, from *blobRec) (*blobRec, error) {
-		if err := source.check(writing, from.ETag, from.Modified); err != nil {
+		if err := source.of(writing, from); err != nil {
 			return nil, &Error{Status: http.StatusPreconditionFailed, Code: "SourceConditionNotMet", Message: "The source condition specified using HTTP conditional header(s) is not met."}
 		}
 		if err := s.admit(c, cond, old); err != nil {

@@ -101,7 +101,7 @@ func (s *Service) serveDFS(c *call) error {
 	if c.op.do == nil {
 		return notImplemented(c.op.name)
 	}
-	if err := refuseUnsupported(c); err != nil {
+	if err := s.refuseUnsupported(c); err != nil {
 		return err
 	}
 	return c.op.do(s, c)

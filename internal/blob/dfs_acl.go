@@ -66,7 +66,7 @@ func (s *Service) status(c *call) (*blobRec, rights, error) {
 	if err != nil {
 		return nil, r, err
 	}
-	if err := cond.check(reading, b.ETag, b.Modified); err != nil {
+	if err := cond.of(reading, b); err != nil {
 		return nil, r, err
 	}
 	if err := s.holds(c, b, reading); err != nil {

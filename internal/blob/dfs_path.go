@@ -230,7 +230,7 @@ func (s *Service) renamePath(c *call) error {
 	}
 	now := s.cfg.Clock.Now().UnixNano()
 	b, err := s.eng.move(c.r.Context(), src, c.ref(), func(from, old *blobRec) error {
-		if err := source.check(writing, from.ETag, from.Modified); err != nil {
+		if err := source.of(writing, from); err != nil {
 			return refuse("SourceConditionNotMet")
 		}
 		if from.Lease.active(now) {

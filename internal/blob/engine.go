@@ -217,7 +217,11 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 		if v := visible(old); v != nil && v.Type == b.Type {
 			b.Created = v.Created
 		}
-		b.Size = in.size
+		if b.Type == pageBlob {
+			b.Pages, b.Origin = data, etag
+		} else {
+			b.Size = in.size
+		}
 		switch {
 		case in.file != "":
 			b.File = in.file
@@ -256,6 +260,7 @@ func (e *engine) undo(in *intake, err error) {
 // the change makes a new version of it where versions are kept.
 func (e *engine) update(ctx context.Context, r ref, versioned bool, change func(*blobRec) error) (b *blobRec, err error) {
 	now, etag := e.stamp()
+	var gone []string
 	err = e.store.Update(ctx, func(tx store.Tx) error {
 		p, err := look(tx, r)
 		if err != nil {
@@ -264,6 +269,7 @@ func (e *engine) update(ctx context.Context, r ref, versioned bool, change func(
 		if b = visible(p.rec); b == nil {
 			return refuse("BlobNotFound")
 		}
+		size := b.Size
 		if versioned {
 			if err := e.advance(tx, p, r.uid, etag); err != nil {
 				return err
@@ -272,12 +278,18 @@ func (e *engine) update(ctx context.Context, r ref, versioned bool, change func(
 		if err := change(b); err != nil {
 			return err
 		}
+		if b.Size < size { // a page blob that was made smaller
+			if gone, err = cutPages(tx, b.Pages, byteRange{b.Size, size - b.Size}); err != nil {
+				return err
+			}
+		}
 		b.ETag, b.Modified = etag, now
 		return save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("change blob %s: %w", r.name, err)
 	}
+	e.files.remove(gone...)
 	return b, nil
 }
 
@@ -399,6 +411,8 @@ func (e *engine) release(tx store.Tx, old *blobRec) (gone []string, err error) {
 		return releaseFile(tx, nil, old.File)
 	case old.List != "":
 		return nil, e.discard(tx, garbage{Kind: "list", ID: old.List})
+	case old.Pages != "":
+		return nil, e.discard(tx, garbage{Kind: "pages", ID: old.Pages})
 	}
 	return nil, nil
 }
@@ -433,7 +447,7 @@ func retainFile(tx store.Tx, id string) error {
 // settle runs after a transaction that released old is durable.
 func (e *engine) settle(gone []string, old *blobRec) {
 	e.files.remove(gone...)
-	if old != nil && (old.List != "" || old.Staged != "") {
+	if old != nil && (old.List != "" || old.Pages != "" || old.Staged != "") {
 		e.kick() // release left the rest to the reaper
 	}
 }

@@ -16,7 +16,9 @@ type call struct {
 	id      string // x-ms-request-id
 	version string // x-ms-version, "" when the client sent none
 	acct    *Account
-	service string // "blob", "queue", "table", "file"
+	service string // "blob", "dfs", "queue", "table", "file", "web"
+	// secondary says that the request is to the account's secondary endpoint.
+	secondary bool
 
 	container, blob string
 	op              *operation
@@ -69,14 +71,29 @@ func (s *Service) run(c *call) {
 func (s *Service) serve(c *call) error {
 	// A request of a batch has the version of the batch, which it does not sign.
 	q, err := storage.Arrive(c.w, c.r, c.id, c.version, s.cfg.Accounts, s.cfg.Clock.Now())
-	c.q, c.service, c.acct = q.Query, q.Service, q.Account
+	c.q, c.service, c.acct, c.secondary = q.Query, q.Service, q.Account, q.Secondary
 	if err != nil {
 		return err
+	}
+	if answered, err := storage.CrossOrigin(c.w, q, s.cfg.Store); answered || err != nil {
+		return err
+	}
+	if c.version == "" && !c.q.Has("sv") && c.service == "blob" {
+		p, err := s.properties(c.r.Context(), c.acct.UID)
+		if err != nil {
+			return err
+		}
+		if p != nil && p.DefaultServiceVersion != "" {
+			c.version = p.DefaultServiceVersion
+			c.w.Header()["x-ms-version"] = []string{c.version}
+		}
 	}
 	switch c.service {
 	case "blob":
 	case "dfs":
 		return s.serveDFS(c)
+	case "web":
+		return s.serveWeb(c)
 	default:
 		return s.serveOther(c)
 	}
@@ -106,7 +123,7 @@ func (s *Service) serve(c *call) error {
 	if c.op.do == nil {
 		return notImplemented(c.op.name)
 	}
-	if err := refuseUnsupported(c); err != nil {
+	if err := s.refuseUnsupported(c); err != nil {
 		return err
 	}
 	return c.op.do(s, c)
@@ -114,13 +131,12 @@ func (s *Service) serve(c *call) error {
 
 // refuseUnsupported names features of a request that would change its meaning
 // and are not there.
-func refuseUnsupported(c *call) error {
+func (s *Service) refuseUnsupported(c *call) error {
 	h := c.r.Header
 	for header, feature := range map[string]string{
 		"x-ms-encryption-key":                 "customer-provided encryption keys",
 		"x-ms-encryption-scope":               "encryption scopes",
 		"x-ms-structured-body":                "structured message bodies",
-		"x-ms-if-tags":                        "conditions on blob tags",
 		"x-ms-immutability-policy-mode":       "immutability policies",
 		"x-ms-legal-hold":                     "legal holds",
 		"x-ms-default-encryption-scope":       "encryption scopes",
@@ -129,6 +145,9 @@ func refuseUnsupported(c *call) error {
 		if v := h.Get(header); v != "" && !strings.EqualFold(v, "false") {
 			return notImplemented(c.op.name + " with " + feature)
 		}
+	}
+	if err := s.mayAskTags(c); err != nil {
+		return err
 	}
 	var err error
 	if c.at, err = parseMoment(c.q); err != nil {
@@ -154,6 +173,10 @@ func (s *Service) fail(c *call, err error) {
 	storage.RefusalHeaders(h, e, s.cfg.TenantID)
 	if e.Status == http.StatusNotModified || c.r.Method == http.MethodHead {
 		c.w.WriteHeader(e.Status)
+		return
+	}
+	if c.service == "web" {
+		writeWebError(c.w, e, c.id)
 		return
 	}
 	if c.service == "dfs" {

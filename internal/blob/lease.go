@@ -127,7 +127,7 @@ func (s *Service) holds(c *call, b *blobRec, u use) error {
 
 // mayChange decides about a write that changes or removes b.
 func (s *Service) mayChange(c *call, cond conditions, b *blobRec) error {
-	if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+	if err := cond.of(writing, b); err != nil {
 		return err
 	}
 	return s.holds(c, b, writing)
@@ -307,7 +307,7 @@ func (s *Service) leaseBlob(c *call) error {
 	}
 	var left time.Duration
 	b, err := s.eng.mark(c.r.Context(), c.ref(), func(b *blobRec) (err error) {
-		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+		if err := cond.of(writing, b); err != nil {
 			return err
 		}
 		if b.Dir != "" {

@@ -58,6 +58,9 @@ type operation struct {
 	// the operation by, when RBAC does not.
 	need need
 
+	// tagged says that x-ms-if-tags can be a condition of it.
+	tagged bool
+
 	do func(*Service, *call) error
 }
 
@@ -79,7 +82,7 @@ func newOperations() *operations {
 		{name: "List Containers", level: onService, methods: get, comp: "list", account: "l", action: "containers/read", do: (*Service).listContainers},
 		{name: "Get Blob Service Properties", level: onService, methods: get, restype: "service", comp: "properties", account: "r", action: "read", do: (*Service).getServiceProperties},
 		{name: "Set Blob Service Properties", level: onService, methods: put, restype: "service", comp: "properties", account: "w", action: "write", do: (*Service).setServiceProperties},
-		{name: "Get Blob Service Stats", level: onService, methods: get, restype: "service", comp: "stats", account: "r", action: "read"},
+		{name: "Get Blob Service Stats", level: onService, methods: get, restype: "service", comp: "stats", account: "r", action: "read", do: (*Service).getServiceStats},
 		{name: "Get User Delegation Key", level: onService, methods: "POST", restype: "service", comp: "userdelegationkey", action: "generateUserDelegationKey/action", bearerOnly: true, do: (*Service).getUserDelegationKey},
 		{name: "Blob Batch", level: onService, methods: "POST", comp: "batch", account: "d", action: "containers/read", do: (*Service).blobBatch},
 		{name: "Find Blobs by Tags", level: onService, methods: get, comp: "blobs", account: "f", action: "containers/blobs/filter/action", data: true, do: (*Service).findBlobsByTags},
@@ -100,35 +103,36 @@ func newOperations() *operations {
 		{name: "Blob Batch", level: onContainer, methods: "POST", restype: container, comp: "batch", sas: "d", account: "d", action: "containers/read", do: (*Service).blobBatch},
 
 		// Blobs. Rows with a header come before those without.
-		{name: "Append Block From URL", level: onBlob, methods: put, comp: "appendblock", header: "x-ms-copy-source", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needAppend, do: (*Service).appendBlock},
-		{name: "Append Block", level: onBlob, methods: put, comp: "appendblock", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needAppend, do: (*Service).appendBlock},
+		{name: "Append Block From URL", level: onBlob, methods: put, comp: "appendblock", header: "x-ms-copy-source", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needAppend, tagged: true, do: (*Service).appendBlock},
+		{name: "Append Block", level: onBlob, methods: put, comp: "appendblock", sas: "aw", account: "aw", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needAppend, tagged: true, do: (*Service).appendBlock},
 		{name: "Put Block From URL", level: onBlob, methods: put, comp: "block", header: "x-ms-copy-source", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, do: (*Service).putBlock},
 		{name: "Put Block", level: onBlob, methods: put, comp: "block", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, do: (*Service).putBlock},
-		{name: "Put Block List", level: onBlob, methods: put, comp: "blocklist", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, do: (*Service).putBlockList},
-		{name: "Get Block List", level: onBlob, methods: get, comp: "blocklist", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, past: true, do: (*Service).getBlockList},
-		{name: "Get Blob Metadata", level: onBlob, methods: get, comp: "metadata", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needTraverse, past: true, do: (*Service).getBlobProperties},
-		{name: "Set Blob Metadata", level: onBlob, methods: put, comp: "metadata", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needWrite, do: (*Service).setBlobMetadata},
-		{name: "Set Blob Properties", level: onBlob, methods: put, comp: "properties", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needWrite, do: (*Service).setBlobProperties},
-		{name: "Lease Blob", level: onBlob, methods: put, comp: "lease", sas: "wd", account: "wd", action: "containers/blobs/write", data: true, need: needWrite, do: (*Service).leaseBlob},
-		{name: "Snapshot Blob", level: onBlob, methods: put, comp: "snapshot", sas: "wc", account: "wc", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", do: (*Service).snapshotBlob},
+		{name: "Put Block List", level: onBlob, methods: put, comp: "blocklist", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needCreate, tagged: true, do: (*Service).putBlockList},
+		{name: "Get Block List", level: onBlob, methods: get, comp: "blocklist", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, past: true, tagged: true, do: (*Service).getBlockList},
+		{name: "Get Blob Metadata", level: onBlob, methods: get, comp: "metadata", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needTraverse, past: true, tagged: true, do: (*Service).getBlobProperties},
+		{name: "Set Blob Metadata", level: onBlob, methods: put, comp: "metadata", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needWrite, tagged: true, do: (*Service).setBlobMetadata},
+		{name: "Set Blob Properties", level: onBlob, methods: put, comp: "properties", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needWrite, tagged: true, do: (*Service).setBlobProperties},
+		{name: "Lease Blob", level: onBlob, methods: put, comp: "lease", sas: "wd", account: "wd", action: "containers/blobs/write", data: true, need: needWrite, tagged: true, do: (*Service).leaseBlob},
+		{name: "Snapshot Blob", level: onBlob, methods: put, comp: "snapshot", sas: "wc", account: "wc", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", tagged: true, do: (*Service).snapshotBlob},
 		{name: "Abort Copy Blob", level: onBlob, methods: put, comp: "copy", sas: "w", account: "w", action: "containers/blobs/write", data: true},
-		{name: "Set Blob Tier", level: onBlob, methods: put, comp: "tier", sas: "w", account: "w", action: "containers/blobs/write", data: true, past: true, do: (*Service).setBlobTier},
-		{name: "Get Blob Tags", level: onBlob, methods: get, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/read", data: true, past: true, do: (*Service).getBlobTags},
-		{name: "Set Blob Tags", level: onBlob, methods: put, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/write", data: true, past: true, do: (*Service).setBlobTags},
+		{name: "Set Blob Tier", level: onBlob, methods: put, comp: "tier", sas: "w", account: "w", action: "containers/blobs/write", data: true, past: true, tagged: true, do: (*Service).setBlobTier},
+		{name: "Get Blob Tags", level: onBlob, methods: get, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/read", data: true, past: true, tagged: true, do: (*Service).getBlobTags},
+		{name: "Set Blob Tags", level: onBlob, methods: put, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/write", data: true, past: true, tagged: true, do: (*Service).setBlobTags},
 		{name: "Undelete Blob", level: onBlob, methods: put, comp: "undelete", sas: "w", account: "w", action: "containers/blobs/write", data: true, do: (*Service).undeleteBlob},
 		{name: "Set Blob Expiry", level: onBlob, methods: put, comp: "expiry", sas: "w", account: "w", action: "containers/blobs/write", data: true},
 		{name: "Set Blob Legal Hold", level: onBlob, methods: put, comp: "legalhold", sas: "i", account: "i", action: "containers/blobs/immutableStorage/runAsSuperUser/action", data: true},
 		{name: "Set or Delete Blob Immutability Policy", level: onBlob, methods: put + " " + del, comp: "immutabilityPolicies", sas: "i", account: "i", action: "containers/blobs/immutableStorage/runAsSuperUser/action", data: true},
 		{name: "Query Blob Contents", level: onBlob, methods: "POST", comp: "query", sas: "r", account: "r", action: "containers/blobs/read", data: true},
-		{name: "Put Page", level: onBlob, methods: put, comp: "page", sas: "w", account: "w", action: "containers/blobs/write", data: true},
-		{name: "Get Page Ranges", level: onBlob, methods: get, comp: "pagelist", sas: "r", account: "r", action: "containers/blobs/read", data: true},
+		{name: "Put Page From URL", level: onBlob, methods: put, comp: "page", header: "x-ms-copy-source", sas: "w", account: "w", action: "containers/blobs/write", data: true, tagged: true, do: (*Service).putPage},
+		{name: "Put Page", level: onBlob, methods: put, comp: "page", sas: "w", account: "w", action: "containers/blobs/write", data: true, tagged: true, do: (*Service).putPage},
+		{name: "Get Page Ranges", level: onBlob, methods: get, comp: "pagelist", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", past: true, tagged: true, do: (*Service).getPageRanges},
 		{name: "Incremental Copy Blob", level: onBlob, methods: put, comp: "incrementalcopy", sas: "w", account: "w", action: "containers/blobs/write", data: true},
-		{name: "Copy Blob", level: onBlob, methods: put, header: "x-ms-copy-source", sas: "w", account: "w", create: "c", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needCreate, do: (*Service).copyBlob},
-		{name: "Put Blob", level: onBlob, methods: put, sas: "w", account: "w", create: "c", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needCreate, do: (*Service).putBlob},
-		{name: "Get Blob Properties", level: onBlob, methods: "HEAD", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needTraverse, past: true, do: (*Service).getBlobProperties},
-		{name: "Get Blob", level: onBlob, methods: "GET", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, past: true, do: (*Service).getBlob},
-		{name: "Delete Blob", level: onBlob, methods: del, query: "versionid", sas: "x", account: "x", action: "containers/blobs/deleteBlobVersion/action", data: true, past: true, do: (*Service).deleteBlob},
-		{name: "Delete Blob", level: onBlob, methods: del, sas: "d", account: "d", action: "containers/blobs/delete", data: true, need: needDelete, past: true, do: (*Service).deleteBlob},
+		{name: "Copy Blob", level: onBlob, methods: put, header: "x-ms-copy-source", sas: "w", account: "w", create: "c", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needCreate, tagged: true, do: (*Service).copyBlob},
+		{name: "Put Blob", level: onBlob, methods: put, sas: "w", account: "w", create: "c", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", need: needCreate, tagged: true, do: (*Service).putBlob},
+		{name: "Get Blob Properties", level: onBlob, methods: "HEAD", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needTraverse, past: true, tagged: true, do: (*Service).getBlobProperties},
+		{name: "Get Blob", level: onBlob, methods: "GET", sas: "r", account: "r", action: "containers/blobs/read", data: true, public: "blob", need: needRead, past: true, tagged: true, do: (*Service).getBlob},
+		{name: "Delete Blob", level: onBlob, methods: del, query: "versionid", sas: "x", account: "x", action: "containers/blobs/deleteBlobVersion/action", data: true, past: true, tagged: true, do: (*Service).deleteBlob},
+		{name: "Delete Blob", level: onBlob, methods: del, sas: "d", account: "d", action: "containers/blobs/delete", data: true, need: needDelete, past: true, tagged: true, do: (*Service).deleteBlob},
 	}}
 }
 
@@ -144,7 +148,7 @@ type Operation struct {
 // does it. The operations of the other services but their properties, all of
 // them unimplemented, are not in it.
 func Operations() []Operation {
-	return append([]Operation{{Name: "Preflight Blob Request"}}, newOperations().list()...)
+	return append([]Operation{{Name: "Preflight Blob Request", Implemented: true}}, newOperations().list()...)
 }
 
 func (o *operations) list() []Operation {
@@ -161,9 +165,6 @@ func (o *operations) list() []Operation {
 // find returns the operation that a request asks for, or the error that says why
 // there is none.
 func (o *operations) find(l level, r *http.Request, q url.Values) (*operation, error) {
-	if r.Method == http.MethodOptions {
-		return nil, notImplemented("Preflight Blob Request")
-	}
 	restype, comp := strings.ToLower(q.Get("restype")), strings.ToLower(q.Get("comp"))
 	known := false
 	for i := range o.rows {

@@ -134,9 +134,7 @@ func (s *Service) putBlob(c *call) error {
 	switch kind {
 	case "":
 		return missingHeader("x-ms-blob-type")
-	case pageBlob:
-		return notImplemented("Put Blob for page blobs")
-	case BlockBlob, AppendBlob:
+	case BlockBlob, AppendBlob, pageBlob:
 	default:
 		return badHeader("x-ms-blob-type", string(kind))
 	}
@@ -160,8 +158,14 @@ func (s *Service) putBlob(c *call) error {
 		return err
 	}
 	limit := int64(maxPutBlob)
-	if kind == AppendBlob {
+	if kind != BlockBlob {
 		limit = 0
+	}
+	var pages blobRec
+	if kind == pageBlob {
+		if pages, err = newPageBlob(c); err != nil {
+			return err
+		}
 	}
 	if err := s.precheck(c, cond); err != nil {
 		return err
@@ -185,7 +189,7 @@ func (s *Service) putBlob(c *call) error {
 		if err := s.admit(c, cond, old); err != nil {
 			return nil, err
 		}
-		return &blobRec{Type: kind, Headers: props, Tier: tier, TierChanged: now, Tags: tags}, nil
+		return &blobRec{Type: kind, Headers: props, Tier: tier, TierChanged: now, Tags: tags, Size: pages.Size, Sequence: pages.Sequence}, nil
 	})
 	if err != nil {
 		return err
@@ -242,6 +246,9 @@ func (s *Service) describeBlob(c *call, b *blobRec) error {
 	set("Content-Language", b.ContentLanguage)
 	set("Content-Disposition", b.ContentDisposition)
 	set("Cache-Control", b.CacheControl)
+	if b.Type == pageBlob {
+		set("x-ms-blob-sequence-number", strconv.FormatInt(b.Sequence, 10))
+	}
 	if b.Type == AppendBlob {
 		set("x-ms-blob-committed-block-count", strconv.Itoa(b.Blocks))
 	}
@@ -283,7 +290,7 @@ func (s *Service) getBlobProperties(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := cond.check(reading, b.ETag, b.Modified); err != nil {
+	if err := cond.of(reading, b); err != nil {
 		return err
 	}
 	if err := s.holds(c, b, reading); err != nil {
@@ -326,7 +333,7 @@ func (s *Service) getBlob(c *call) error {
 	if c.service == "dfs" && b.isDirectory() {
 		return refuse("ResourceTypeMismatch")
 	}
-	if err := cond.check(reading, b.ETag, b.Modified); err != nil {
+	if err := cond.of(reading, b); err != nil {
 		return err
 	}
 	if err := s.holds(c, b, reading); err != nil {
@@ -439,10 +446,13 @@ func (s *Service) setBlobProperties(c *call) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range []string{"x-ms-blob-content-length", "x-ms-sequence-number-action"} {
-		if c.r.Header.Get(h) != "" {
-			return notImplemented("Set Blob Properties with " + h)
-		}
+	size, err := pageLength(c)
+	if err != nil {
+		return err
+	}
+	number, err := sequenceAction(c)
+	if err != nil {
+		return err
 	}
 	// Given none of them nothing changes; given any, the others are cleared.
 	none := props.ContentType == "" && props.ContentEncoding == "" && props.ContentLanguage == "" &&
@@ -450,6 +460,17 @@ func (s *Service) setBlobProperties(c *call) error {
 	b, err := s.eng.update(c.r.Context(), c.ref(), false, func(b *blobRec) error {
 		if err := s.mayChange(c, cond, b); err != nil {
 			return err
+		}
+		if size >= 0 || number != nil {
+			if b.Type != pageBlob {
+				return refuse("InvalidBlobType")
+			}
+			if size >= 0 {
+				b.Size = size
+			}
+			if number != nil {
+				number(b)
+			}
 		}
 		if !none {
 			props.Metadata = b.Metadata
@@ -459,6 +480,9 @@ func (s *Service) setBlobProperties(c *call) error {
 	})
 	if err != nil {
 		return err
+	}
+	if b.Type == pageBlob {
+		c.w.Header()["x-ms-blob-sequence-number"] = []string{strconv.FormatInt(b.Sequence, 10)}
 	}
 	return answer(c, http.StatusOK, b.ETag, b.Modified)
 }

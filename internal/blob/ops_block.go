@@ -63,7 +63,7 @@ func (s *Service) takeSource(c *call, limit int64) (*intake, checksums, error) {
 		return nil, sums, err
 	}
 	defer rd.Close()
-	if err := cond.check(writing, from.ETag, from.Modified); err != nil {
+	if err := cond.of(writing, from); err != nil {
 		return nil, sums, refuse("SourceConditionNotMet")
 	}
 	part := byteRange{0, from.Size}
@@ -233,12 +233,21 @@ func (s *Service) getBlockList(c *call) error {
 	default:
 		return badQuery("blocklisttype", kind, "")
 	}
+	cond, err := parseConditions(c.r.Header, "")
+	if err != nil {
+		return err
+	}
 	b, committed, uncommitted, err := s.eng.blockLists(c.r.Context(), c.ref())
 	if err != nil {
 		return err
 	}
 	if b == nil && kind == "committed" {
 		return refuse("BlobNotFound")
+	}
+	if b != nil {
+		if err := cond.of(reading, b); err != nil {
+			return err
+		}
 	}
 	if err := s.holds(c, b, reading); err != nil {
 		return err

@@ -284,6 +284,9 @@ func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time
 	x.Element("Cache-Control", b.CacheControl)
 	x.Element("Content-Disposition", b.ContentDisposition)
 	x.Element("BlobType", string(b.Type))
+	if b.Type == pageBlob {
+		x.Element("x-ms-blob-sequence-number", strconv.FormatInt(b.Sequence, 10))
+	}
 	if b.Type == BlockBlob {
 		x.Element("AccessTier", b.tier())
 		if b.Tier == "" {

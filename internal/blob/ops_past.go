@@ -23,7 +23,7 @@ func (s *Service) snapshotBlob(c *call) error {
 		return err
 	}
 	b, at, err := s.eng.snapshot(c.r.Context(), c.ref(), meta, func(b *blobRec) error {
-		if err := cond.check(writing, b.ETag, b.Modified); err != nil {
+		if err := cond.of(writing, b); err != nil {
 			return err
 		}
 		return s.holds(c, b, reading)

@@ -24,12 +24,16 @@ type Reader struct {
 	inline []byte
 	file   *os.File
 	list   string // a pinned block list
+	pages  string // a pinned map of pages
 
 	mu    sync.Mutex
 	row   []extent // the row of the list that was read last
 	start int64    // offset of row
 	cur   *os.File // the file that was read last
 	curID string
+
+	ahead []loadedRun // of a page blob, the runs in known
+	known byteRange
 }
 
 var (
@@ -66,9 +70,9 @@ func (e *engine) tryOpen(ctx context.Context, r ref) (b *blobRec, rd *Reader, er
 		}
 		return err
 	})
-	if err == nil && b.List != "" {
-		rd.list = b.List
-		e.pin(b.List)
+	if err == nil && b.List+b.Pages != "" {
+		rd.list, rd.pages = b.List, b.Pages
+		e.pin(b.List + b.Pages)
 	}
 	e.reading.RUnlock()
 	if err != nil {
@@ -155,9 +159,9 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.list != "" {
-		r.eng.unpin(r.list)
-		r.list = ""
+	if id := r.list + r.pages; id != "" {
+		r.eng.unpin(id)
+		r.list, r.pages = "", ""
 	}
 	var err error
 	for _, f := range []**os.File{&r.file, &r.cur} {
@@ -204,7 +208,7 @@ func (r *Reader) readSome(p []byte, off int64) (int, error) {
 			err = nil
 		}
 		return n, err
-	case r.list == "":
+	case r.list+r.pages == "":
 		if off >= int64(len(r.inline)) {
 			return 0, io.ErrUnexpectedEOF
 		}
@@ -212,6 +216,9 @@ func (r *Reader) readSome(p []byte, off int64) (int, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.pages != "" {
+		return r.readPages(p, off)
+	}
 	x, at, err := r.extent(off)
 	if err != nil {
 		return 0, err
@@ -233,21 +240,32 @@ func (r *Reader) readSome(p []byte, off int64) (int, error) {
 		}
 		return copy(p, data[at:]), nil
 	}
-	if r.curID != x.File {
-		if r.cur != nil {
-			r.cur.Close()
-		}
-		if r.cur, err = r.eng.files.open(x.File); err != nil {
-			r.curID = ""
-			return 0, err
-		}
-		r.curID = x.File
+	f, err := r.part(x.File)
+	if err != nil {
+		return 0, err
 	}
-	n, err := r.cur.ReadAt(p, at)
+	n, err := f.ReadAt(p, at)
 	if n > 0 {
 		err = nil
 	}
 	return n, err
+}
+
+// part opens one of the blob's files, unless it is the one that was read last.
+func (r *Reader) part(id string) (*os.File, error) {
+	if r.curID == id {
+		return r.cur, nil
+	}
+	if r.cur != nil {
+		r.cur.Close()
+	}
+	var err error
+	if r.cur, err = r.eng.files.open(id); err != nil {
+		r.cur, r.curID = nil, ""
+		return nil, err
+	}
+	r.curID = id
+	return r.cur, nil
 }
 
 // extent returns the extent with the byte at off and the byte's place in it.

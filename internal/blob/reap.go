@@ -99,7 +99,7 @@ func (e *engine) reapAll(ctx context.Context) error {
 			failed = err
 			continue
 		}
-		if g.Kind == "list" && e.pinned(g.ID) {
+		if (g.Kind == "list" || g.Kind == "pages") && e.pinned(g.ID) {
 			continue // its last reader wakes the reaper
 		}
 		for done := false; !done; {
@@ -121,6 +121,8 @@ func (e *engine) reapSome(ctx context.Context, key string, g *garbage) (done boo
 		switch g.Kind {
 		case "list":
 			limit = 1
+		case "pages":
+			bucket = bucketPages
 		case "staged":
 			bucket = bucketBlocks
 		case "container":
@@ -185,6 +187,12 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 			}
 		}
 		return gone, nil
+	case bucketPages:
+		p, err := decode[pageRec](bucket, row.Key, row.Value)
+		if err != nil {
+			return nil, err
+		}
+		return releaseBlock(tx, gone, &blockRec{File: p.File, Inline: p.Inline})
 	case bucketBlocks:
 		b, err := decode[blockRec](bucket, row.Key, row.Value)
 		if err != nil {

@@ -19,6 +19,7 @@ const (
 	bucketBlobs      = "blob.blob"      // blobRec
 	bucketStaged     = "blob.staged"    // <staging ID> → stagedRec, while a blob has uncommitted blocks
 	bucketBlocks     = "blob.block"     // <staging ID>/<block ID> → blockRec
+	bucketPages      = "blob.page"      // <map ID>/<16 hex offset> → pageRec
 	bucketExtents    = "blob.extent"    // <list ID>/<16 hex offset> → []extent
 	bucketInline     = "blob.inline"    // <data ID> → CRC64 and bytes
 	bucketFiles      = "blob.file"      // <file ID> → fileRec: what the directory must hold
@@ -86,8 +87,8 @@ type containerRec struct {
 	Past bool `json:"past,omitempty"`
 }
 
-// blobRec is one blob. Its bytes are in exactly one of Inline, File and List, or
-// nowhere when Size is 0.
+// blobRec is one blob. Its bytes are in exactly one of Inline, File, List and
+// Pages, or nowhere when Size is 0.
 type blobRec struct {
 	Type     Type   `json:"type"`
 	ETag     uint64 `json:"etag"`
@@ -97,6 +98,11 @@ type blobRec struct {
 	Inline   string `json:"inline,omitempty"`
 	File     string `json:"file,omitempty"`
 	List     string `json:"list,omitempty"`
+	Pages    string `json:"pages,omitempty"`
+	// Origin, of a page blob, is the ETag with which it was made or overwritten,
+	// and Sequence its sequence number.
+	Origin   uint64 `json:"origin,omitempty"`
+	Sequence int64  `json:"seq,omitempty"`
 	// Blocks counts committed blocks (of a list) or appends.
 	Blocks int `json:"blocks,omitempty"`
 	// Staged is the staging ID of the blob's uncommitted blocks, if it has any.
@@ -160,8 +166,8 @@ type fileRec struct {
 
 // garbage is work that a deletion left to the reaper, because it is long.
 type garbage struct {
-	Kind string `json:"kind"` // "list", "staged", "container", "past", "gone" or "account"
-	ID   string `json:"id"`   // list, staging, container or directory ID, or account UID
+	Kind string `json:"kind"` // "list", "pages", "staged", "container", "past", "gone" or "account"
+	ID   string `json:"id"`   // list, page map, staging, container or directory ID, or account UID
 }
 
 func etagString(v uint64) string { return storage.ETag(v) }

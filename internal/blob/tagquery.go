@@ -1,6 +1,9 @@
 package blob
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
 
 // tagQuery is the where parameter of Find Blobs by Tags: conditions that all must
 // hold, of which at least one is about a tag.
@@ -129,4 +132,109 @@ func (q tagQuery) match(tags map[string]string) (about map[string]string, ok boo
 		about[c.key] = v
 	}
 	return about, true
+}
+
+// tagExpression reports whether a blob with these tags meets a condition.
+type tagExpression func(tags map[string]string) bool
+
+// maxTagExpression bounds a condition on tags in bytes, and with it how deep it
+// can be nested.
+const maxTagExpression = 4 << 10
+
+var errTagExpression = errors.New("not a condition on tags")
+
+// parseTagExpression reads x-ms-if-tags: comparisons joined by AND and OR, of which
+// AND binds stronger, and parentheses.
+func parseTagExpression(s string) (tagExpression, error) {
+	if len(s) > maxTagExpression {
+		return nil, errTagExpression
+	}
+	p := &tagParser{rest: s}
+	e := p.either()
+	if p.skip(); p.bad || p.rest != "" {
+		return nil, errTagExpression
+	}
+	return e, nil
+}
+
+// tagParser reads an expression by recursive descent.
+type tagParser struct {
+	rest string
+	bad  bool
+}
+
+func (p *tagParser) skip() { p.rest = strings.TrimLeft(p.rest, " ") }
+
+func (p *tagParser) take(token string) bool {
+	p.skip()
+	rest, ok := strings.CutPrefix(p.rest, token)
+	if ok {
+		p.rest = rest
+	}
+	return ok
+}
+
+// word takes a keyword, in any case.
+func (p *tagParser) word(w string) bool {
+	p.skip()
+	if len(p.rest) <= len(w) || !strings.EqualFold(p.rest[:len(w)], w) || !strings.ContainsAny(p.rest[len(w):][:1], " (\"") {
+		return false
+	}
+	p.rest = p.rest[len(w):]
+	return true
+}
+
+func (p *tagParser) either() tagExpression {
+	e := p.both()
+	for !p.bad && p.word("OR") {
+		a, b := e, p.both()
+		e = func(tags map[string]string) bool { return a(tags) || b(tags) }
+	}
+	return e
+}
+
+func (p *tagParser) both() tagExpression {
+	e := p.comparison()
+	for !p.bad && p.word("AND") {
+		a, b := e, p.comparison()
+		e = func(tags map[string]string) bool { return a(tags) && b(tags) }
+	}
+	return e
+}
+
+func (p *tagParser) comparison() tagExpression {
+	if p.take("(") {
+		e := p.either()
+		p.bad = p.bad || !p.take(")")
+		return e
+	}
+	var c tagCondition
+	ok := true
+	if p.take(`"`) {
+		c.key, p.rest, ok = strings.Cut(p.rest, `"`)
+	} else {
+		end := strings.IndexAny(p.rest, " =<>'\"()")
+		if ok = end > 0; ok {
+			c.key, p.rest = p.rest[:end], p.rest[end:]
+		}
+	}
+	for _, op := range []string{"<=", ">=", "<>", "=", "<", ">"} {
+		if ok && p.take(op) {
+			c.op = op
+			break
+		}
+	}
+	if ok = ok && c.op != "" && p.take("'"); ok {
+		c.value, p.rest, ok = strings.Cut(p.rest, "'")
+	}
+	if !ok || c.key == "" || !validTagText(c.key) || !validTagText(c.value) {
+		p.bad = true
+	}
+	return func(tags map[string]string) bool {
+		v, has := tags[c.key]
+		if c.op == "<>" {
+			return v != c.value
+		}
+		return has && c.holds(v)
+	}
 }

@@ -73,6 +73,8 @@ func describe(code string) (int, string) {
 		return http.StatusConflict, "The specified blob already exists."
 	case "BlobNotFound":
 		return http.StatusNotFound, "The specified blob does not exist."
+	case "BlobOverwritten":
+		return http.StatusConflict, "The blob has been recreated since the previous snapshot was taken."
 	case "BlockCountExceedsLimit":
 		return http.StatusConflict, "The committed block count cannot exceed the maximum limit of 50,000 blocks."
 	case "BlockListTooLong":
@@ -85,12 +87,16 @@ func describe(code string) (int, string) {
 		return http.StatusConflict, "The specified container already exists."
 	case "ContainerNotFound":
 		return http.StatusNotFound, "The specified container does not exist."
+	case "CorsPreflightFailure":
+		return http.StatusForbidden, "CORS not enabled or no matching rule found for this request."
 	case "Crc64Mismatch":
 		return http.StatusBadRequest, "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server."
 	case "DirectoryIsNotEmpty":
 		return http.StatusConflict, "This operation is not permitted on a non-empty directory."
 	case "EmptyMetadataKey":
 		return http.StatusBadRequest, "The key for one of the metadata key-value pairs is empty."
+	case "InsufficientAccountPermissions":
+		return http.StatusForbidden, "The account being accessed does not have sufficient permissions to execute this operation."
 	case "InternalError":
 		return http.StatusInternalServerError, "Server encountered an internal error. Please try again after some time."
 	case "InvalidAuthenticationInfo":
@@ -113,6 +119,8 @@ func describe(code string) (int, string) {
 		return http.StatusBadRequest, "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded."
 	case "InvalidMetadata":
 		return http.StatusBadRequest, "The metadata specified is invalid. It has characters that are not permitted."
+	case "InvalidPageRange":
+		return http.StatusRequestedRangeNotSatisfiable, "The page range specified is invalid."
 	case "InvalidQueryParameterValue":
 		return http.StatusBadRequest, "Value for one of the query parameters specified in the request URI is invalid."
 	case "InvalidRange":
@@ -165,6 +173,10 @@ func describe(code string) (int, string) {
 		return http.StatusConflict, "The specified path, or an element of the path, exists and its resource type is invalid for this operation."
 	case "PathIsTooDeep":
 		return http.StatusBadRequest, "The specified path has too many segments."
+	case "PreviousSnapshotCannotBeNewer":
+		return http.StatusBadRequest, "The prevsnapshot query parameter value cannot be newer than snapshot query parameter value."
+	case "PreviousSnapshotNotFound":
+		return http.StatusConflict, "The previous snapshot is not found."
 	case "PublicAccessNotPermitted":
 		return http.StatusConflict, "Public access is not permitted on this storage account."
 	case "RenameDestinationParentPathNotFound":
@@ -173,6 +185,8 @@ func describe(code string) (int, string) {
 		return http.StatusRequestEntityTooLarge, "The request body is too large and exceeds the maximum permissible limit."
 	case "ResourceTypeMismatch":
 		return http.StatusConflict, "The resource type specified in the request does not match the type of the resource."
+	case "SequenceNumberConditionNotMet":
+		return http.StatusPreconditionFailed, "The sequence number condition specified was not met."
 	case "SnapshotsPresent":
 		return http.StatusConflict, "This operation is not permitted because the blob has snapshots."
 	case "SourceConditionNotMet":

@@ -15,8 +15,8 @@ import (
 // of when the Blob service kept those of all.
 const bucketServices = "blob.service"
 
-// ServiceProperties are the configuration of one service of an account. Logging,
-// metrics and CORS are kept and returned; nothing here acts on them.
+// ServiceProperties are the configuration of one service of an account. Logging
+// and metrics are kept and returned; nothing here acts on them.
 type ServiceProperties struct {
 	XMLName               xml.Name         `xml:"StorageServiceProperties" json:"-"`
 	Logging               *loggingSettings `json:",omitempty"`
@@ -143,8 +143,8 @@ func (p *ServiceProperties) Check(service string) error {
 			return Refuse("InvalidXmlNodeValue").With("XmlNodeName", "Days").With("XmlNodeValue", strconv.Itoa(r.Days))
 		}
 	}
-	if p.Cors != nil && len(p.Cors.CorsRule) > 5 {
-		return Refuse("InvalidXmlDocument").With("Reason", "A service has at most five CORS rules.")
+	if err := p.Cors.check(); err != nil {
+		return err
 	}
 	if v := p.DefaultServiceVersion; v != "" && !IsVersion(v) {
 		return Refuse("InvalidXmlNodeValue").With("XmlNodeName", "DefaultServiceVersion").With("XmlNodeValue", v)

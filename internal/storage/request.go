@@ -24,7 +24,10 @@ type Request struct {
 	Query   url.Values
 	Version string // x-ms-version, "" when the client sent none
 	Account *Account
-	Service string // "blob", "dfs", "queue", "table" or "file"
+	Service string // "blob", "dfs", "queue", "table", "file" or "web"
+	// Secondary says that the request is to the secondary endpoint. What is
+	// written is there at once, so that it never lags.
+	Secondary bool
 }
 
 // SplitHost takes an Azure host name apart.
@@ -77,7 +80,11 @@ func Arrive(w http.ResponseWriter, r *http.Request, id, version string, accounts
 		return q, err
 	}
 	q.Service = service
+	name, q.Secondary = strings.CutSuffix(name, "-secondary") // which no account's own name has in it
 	q.Account, err = accounts.Account(r.Context(), name)
+	if err == nil && q.Secondary && (!strings.Contains(q.Account.SKU, "RAG") || service == "file") {
+		err = ErrNoAccount // only accounts with read access to it have this endpoint
+	}
 	if errors.Is(err, ErrNoAccount) {
 		// In Azure the name would not resolve.
 		return q, Refuse("ResourceNotFound").With("Reason", "There is no storage account "+name+".")
@@ -90,6 +97,9 @@ func Arrive(w http.ResponseWriter, r *http.Request, id, version string, accounts
 	}
 	if !q.Account.PublicNetwork {
 		return q, Refuse("AuthorizationFailure")
+	}
+	if q.Secondary && r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions {
+		return q, Refuse("InsufficientAccountPermissions")
 	}
 	return q, nil
 }
