@@ -177,6 +177,9 @@ func (s *Server) Serve(ctx context.Context, ready func(address string)) error {
 	if err := s.reclaimFiles(ctx); err != nil {
 		return err
 	}
+	if err := s.vaults.PurgeOver(ctx); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.gateway.Serve(ctx, s.listener) })
 	g.Go(func() error { return s.manager.Run(ctx) })

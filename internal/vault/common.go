@@ -1,8 +1,6 @@
 package vault
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -25,7 +23,8 @@ func forms() map[kind]form {
 			shown:  func(c *call, o *object, v *version) any { return c.secret(o, v, true) },
 			listed: func(c *call, o *object, v *version, withVersion bool) any { return c.secret(o, v, withVersion) },
 		},
-		keys: {shown: (*call).shownKey, listed: (*call).listedKey},
+		keys:         {shown: (*call).shownKey, listed: (*call).listedKey},
+		certificates: {shown: (*call).shownCertificate, listed: (*call).listedCertificate},
 	}
 }
 
@@ -33,6 +32,7 @@ func forms() map[kind]form {
 type frame struct {
 	Attributes *attributes       `json:"attributes,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
+	Managed    bool              `json:"managed,omitempty"`
 	RecoveryID string            `json:"recoveryId,omitempty"`
 	Deleted    int64             `json:"deletedDate,omitempty"`
 	Purge      int64             `json:"scheduledPurgeDate,omitempty"`
@@ -41,7 +41,7 @@ type frame struct {
 func (c *call) frame(o *object, v *version) frame {
 	enabled := !v.Disabled
 	f := frame{
-		Tags: v.Tags,
+		Tags: v.Tags, Managed: v.Managed,
 		Attributes: &attributes{
 			Enabled: &enabled, NotBefore: v.NotBefore, Expires: v.Expires, Created: v.Created.Unix(), Updated: v.Updated.Unix(),
 			RecoveryLevel: c.v.recoveryLevel(), RecoverableDays: c.v.RetentionDays,
@@ -130,6 +130,9 @@ func (c *call) update(change func(*version) error) (any, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		if v.Managed {
+			return nil, nil, c.slot.managed()
+		}
 		if err := change(v); err != nil {
 			return nil, nil, err
 		}
@@ -209,105 +212,10 @@ func (c *call) purge() (any, error) {
 		if o == nil {
 			return c.slot.deletedNotFound()
 		}
+		if o.Managed {
+			return c.slot.managed()
+		}
 		return c.slot.forget(tx)
-	})
-}
-
-// backupDocument is what a backup holds, sealed: it can be restored to this
-// home's vaults only, as Azure's only in the same subscription.
-type backupDocument struct {
-	Kind     kind
-	Name     string
-	Versions []*version // the current one last
-}
-
-type backupBundle struct {
-	Value []byte `json:"value"`
-}
-
-// MarshalJSON writes the value in the form that Key Vault writes bytes in.
-func (b backupBundle) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]string{"value": base64url.EncodeToString(b.Value)})
-}
-
-// UnmarshalJSON is the inverse of MarshalJSON.
-func (b *backupBundle) UnmarshalJSON(text []byte) (err error) {
-	var in struct {
-		Value string `json:"value"`
-	}
-	if err := json.Unmarshal(text, &in); err != nil {
-		return err
-	}
-	b.Value, err = base64url.DecodeString(strings.TrimRight(in.Value, "="))
-	return err
-}
-
-func (c *call) backup() (any, error) {
-	doc := backupDocument{Kind: c.slot.kind}
-	if err := c.cfg.Store.View(c.ctx, func(tx store.Tx) error {
-		o, current, err := c.slot.at(tx, "")
-		if err != nil {
-			return err
-		}
-		doc.Name = o.Name
-		for e, err := range tx.Scan(versionsBucket, store.Range{Prefix: c.slot.key() + "/"}) {
-			if err != nil {
-				return err
-			}
-			v := new(version)
-			if err := json.Unmarshal(e.Value, v); err != nil {
-				return err
-			}
-			if v.ID != current.ID {
-				doc.Versions = append(doc.Versions, v)
-			}
-		}
-		doc.Versions = append(doc.Versions, current)
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	plain, err := json.Marshal(doc)
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := c.cfg.Sealer.Seal(plain)
-	if err != nil {
-		return nil, fmt.Errorf("back up: %w", err)
-	}
-	return backupBundle{sealed}, nil
-}
-
-func (c *call) restore() (any, error) {
-	// Azure's words are not known
-	bad := badParameter("Backup blob contains invalid or corrupt data, or is not from this place.")
-	var in backupBundle
-	if err := decode(c.r, &in); err != nil {
-		return nil, err
-	}
-	plain, err := c.cfg.Sealer.Open(in.Value)
-	if err != nil {
-		return nil, bad
-	}
-	var doc backupDocument
-	if err := json.Unmarshal(plain, &doc); err != nil || doc.Kind != c.slot.kind || len(doc.Versions) == 0 {
-		return nil, bad
-	}
-	c.slot.name = doc.Name
-	return c.answer(func(tx store.Tx, _ time.Time) (o *object, last *version, err error) {
-		if _, err := c.slot.live(tx); err == nil {
-			return nil, nil, failure(http.StatusConflict, "Conflict", fmt.Sprintf(
-				"%s %s already exists.", c.slot.kind.title(), doc.Name)) // Azure's words are not known
-		} else if e := (*apiError)(nil); !errors.As(err, &e) {
-			return nil, nil, err
-		}
-		for _, v := range doc.Versions {
-			if o, err = c.slot.add(tx, c.now, v); err != nil {
-				return nil, nil, err
-			}
-			last = v
-		}
-		return o, last, nil
 	})
 }
 

@@ -87,6 +87,9 @@ func (c *call) listObjects(bucket string) (any, error) {
 		if o.Deleted != nil && !o.Deleted.Purge.After(c.now) {
 			return nil, nil
 		}
+		if o.Deleted != nil && o.Managed {
+			return nil, nil // Azure lists the certificate alone
+		}
 		v, err := get[version](tx, versionsBucket, key+"/"+o.Current)
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", c.slot.kind, err)

@@ -27,6 +27,8 @@ type object struct {
 	Name string
 	// Current is the version that was made last.
 	Current string
+	// Managed objects are the key and the secret of a certificate.
+	Managed bool      `json:",omitempty"`
 	Deleted *deletion `json:",omitempty"`
 }
 
@@ -39,10 +41,13 @@ type version struct {
 	Disabled         bool `json:",omitempty"`
 	// NotBefore and Expires are Unix seconds, or nil. Azure hands values out
 	// before and after all the same.
-	NotBefore, Expires *int64            `json:",omitempty"`
-	ContentType        string            `json:",omitempty"` // of secrets
-	Key                *keyInfo          `json:",omitempty"`
-	Tags               map[string]string `json:",omitempty"`
+	NotBefore, Expires *int64    `json:",omitempty"`
+	ContentType        string    `json:",omitempty"` // of secrets
+	Key                *keyInfo  `json:",omitempty"`
+	Cert               *certInfo `json:",omitempty"`
+	// Managed versions belong to the certificate of their name.
+	Managed bool              `json:",omitempty"`
+	Tags    map[string]string `json:",omitempty"`
 	// Value is sealed.
 	Value []byte
 }
@@ -58,6 +63,44 @@ type slot struct {
 	v    *Vault
 	kind kind
 	name string
+	// op is what errors call the operation. An own operation is the certificate's on
+	// its key and secret.
+	op  string
+	own bool
+}
+
+// companions are where a certificate's key and secret are kept.
+func (s slot) companions() []slot {
+	if s.kind != certificates {
+		return nil
+	}
+	return []slot{{v: s.v, kind: keys, name: s.name, own: true}, {v: s.v, kind: secrets, name: s.name, own: true}}
+}
+
+// managed refuses what only the certificate does with its key and secret.
+func (s slot) managed() *apiError {
+	e := failure(http.StatusForbidden, "Forbidden", fmt.Sprintf("Operation %q is not allowed as this object's lifetime is managed by Key Vault.", s.op))
+	e.Inner = s.kind.title() + "ManagedByKeyVault"
+	return e
+}
+
+// claim refuses a name that is another's, for an object that is not there yet.
+func (s slot) claim(tx store.Tx, now time.Time) error {
+	o, err := get[object](tx, objectsBucket, s.key())
+	if errors.Is(err, store.ErrNotFound) {
+		return s.free(tx, now)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.Managed && !s.own:
+		return s.managed()
+	case s.own && !o.Managed: // Azure's words are not known
+		return failure(http.StatusConflict, "Conflict", fmt.Sprintf(
+			"A certificate can not have the name %s: there is a %s of that name that is not the certificate's.", s.name, s.kind.singular()))
+	}
+	return nil
 }
 
 func (s slot) key() string { return s.v.UID + "/" + string(s.kind) + "/" + strings.ToLower(s.name) }
@@ -120,12 +163,12 @@ func (s slot) at(tx store.Tx, id string) (*object, *version, error) {
 
 // add makes a version of an object, and the object if there is none.
 func (s slot) add(tx store.Tx, now time.Time, v *version) (*object, error) {
+	if err := s.claim(tx, now); err != nil {
+		return nil, err
+	}
 	o, err := get[object](tx, objectsBucket, s.key())
 	if errors.Is(err, store.ErrNotFound) {
-		if err := s.free(tx, now); err != nil {
-			return nil, err
-		}
-		o = &object{Name: s.name}
+		o = &object{Name: s.name, Managed: s.own}
 	} else if err != nil {
 		return nil, err
 	}
@@ -168,11 +211,30 @@ func (s slot) delete(tx store.Tx, now time.Time) (*object, *version, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if o.Managed && !s.own {
+		return nil, nil, s.managed()
+	}
+	if !s.own {
+		if _, err := purgeOver(tx, now); err != nil {
+			return nil, nil, err
+		}
+	}
 	o.Deleted = &deletion{At: now, Purge: now.AddDate(0, 0, s.v.RetentionDays)}
 	if err := tx.Delete(objectsBucket, s.key()); err != nil {
 		return nil, nil, err
 	}
-	return o, v, put(tx, deletedBucket, s.key(), o)
+	if err := put(tx, deletedBucket, s.key(), o); err != nil {
+		return nil, nil, err
+	}
+	if err := put(tx, purgesBucket, s.purgeKey(o), purgeEntry{s.v.UID, s.kind, s.name}); err != nil {
+		return nil, nil, err
+	}
+	for _, part := range s.companions() {
+		if _, _, err := part.delete(tx, now); err != nil && !isAPIError(err) { // there is none while the certificate is pending
+			return nil, nil, err
+		}
+	}
+	return o, v, nil
 }
 
 // recover puts a deleted object back.
@@ -184,6 +246,12 @@ func (s slot) recover(tx store.Tx, now time.Time) (*object, *version, error) {
 	if o == nil {
 		return nil, nil, s.deletedNotFound()
 	}
+	if o.Managed && !s.own {
+		return nil, nil, s.managed()
+	}
+	if err := tx.Delete(purgesBucket, s.purgeKey(o)); err != nil {
+		return nil, nil, err
+	}
 	o.Deleted = nil
 	if err := tx.Delete(deletedBucket, s.key()); err != nil {
 		return nil, nil, err
@@ -191,17 +259,99 @@ func (s slot) recover(tx store.Tx, now time.Time) (*object, *version, error) {
 	if err := put(tx, objectsBucket, s.key(), o); err != nil {
 		return nil, nil, err
 	}
+	for _, part := range s.companions() {
+		if _, _, err := part.recover(tx, now); err != nil && !isAPIError(err) {
+			return nil, nil, err
+		}
+	}
 	return s.at(tx, "")
 }
 
 // forget removes a deleted object for good.
 func (s slot) forget(tx store.Tx) error {
-	for _, bucket := range []string{deletedBucket, rotationBucket} {
+	if o, err := get[object](tx, deletedBucket, s.key()); err == nil {
+		if err := tx.Delete(purgesBucket, s.purgeKey(o)); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	for _, bucket := range []string{deletedBucket, rotationBucket, policiesBucket, certOpsBucket} {
 		if err := tx.Delete(bucket, s.key()); err != nil {
 			return err
 		}
 	}
-	return deleteAll(tx, versionsBucket, s.key()+"/")
+	if err := deleteAll(tx, versionsBucket, s.key()+"/"); err != nil {
+		return err
+	}
+	for _, part := range s.companions() {
+		o, err := get[object](tx, deletedBucket, part.key())
+		if errors.Is(err, store.ErrNotFound) || err == nil && !o.Managed {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := part.forget(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// purgesBucket has what is deleted in the order in which it is to be purged.
+const purgesBucket = "vault.purges" // <time>/<key of the object> → purgeEntry
+
+type purgeEntry struct {
+	UID  string
+	Kind kind
+	Name string
+}
+
+func (s slot) purgeKey(o *object) string {
+	return o.Deleted.Purge.UTC().Format(time.RFC3339) + "/" + s.key()
+}
+
+// purgeOver removes what has been deleted for longer than its retention, a few at a
+// time: every deletion brings it on, and so does the start of a server. It tells
+// whether there may be more.
+func purgeOver(tx store.Tx, now time.Time) (more bool, err error) {
+	const few = 32
+	var over []purgeEntry
+	var passed []string
+	for e, err := range tx.Scan(purgesBucket, store.Range{Limit: few}) {
+		if err != nil {
+			return false, err
+		}
+		at, _, _ := strings.Cut(e.Key, "/")
+		if at > now.UTC().Format(time.RFC3339) {
+			break
+		}
+		var p purgeEntry
+		if err := json.Unmarshal(e.Value, &p); err != nil {
+			return false, err
+		}
+		over, passed = append(over, p), append(passed, e.Key)
+	}
+	gone := 0
+	for i, p := range over {
+		s := slot{v: &Vault{UID: p.UID}, kind: p.Kind, name: p.Name, own: true}
+		o, err := get[object](tx, deletedBucket, s.key())
+		if err == nil {
+			if o.Deleted.Purge.After(now) {
+				continue // within this second
+			}
+			err = s.forget(tx)
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+		if err := tx.Delete(purgesBucket, passed[i]); err != nil {
+			return false, err
+		}
+		gone++
+	}
+	return gone == few, nil
 }
 
 // deleteAll removes all below a prefix, a few at a time.

@@ -179,6 +179,9 @@ func (c *call) setRotationPolicy() (any, error) {
 		if o, err = c.slot.live(tx); err != nil {
 			return err
 		}
+		if o.Managed {
+			return c.slot.managed()
+		}
 		old, err := c.policy(tx)
 		if err != nil {
 			return err

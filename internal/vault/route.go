@@ -36,8 +36,10 @@ type operation struct {
 	// permission is that of access policies, actions are those of role
 	// definitions, one of which must be allowed.
 	permission string
-	actions    []string
-	serve      func(*call) (any, error)
+	// also is another permission that is enough; may be empty.
+	also    string
+	actions []string
+	serve   func(*call) (any, error)
 }
 
 // call is one request to an operation.
@@ -49,15 +51,15 @@ type call struct {
 	who  Principal
 	now  time.Time
 	slot slot
-	// version is that of the path, or "".
-	version string
+	// version and issuerName are those of the path, or "".
+	version, issuerName string
 }
 
 // operations are all there are; anything else answers 501. Permissions and
 // actions: https://learn.microsoft.com/azure/role-based-access-control/permissions/security#microsoftkeyvault
 func operations() []operation {
 	op := func(k kind, method, path, permission, action string, serve func(*call) (any, error)) operation {
-		return operation{method, path, k, permission, []string{"Microsoft.KeyVault/vaults/" + string(k) + "/" + action}, serve}
+		return operation{method, path, k, permission, "", []string{"Microsoft.KeyVault/vaults/" + string(k) + "/" + action}, serve}
 	}
 	// common is what objects of a kind have, whose metadata take an action to read.
 	common := func(k kind, read string) []operation {
@@ -84,7 +86,38 @@ func operations() []operation {
 	}
 	const policies = "Microsoft.KeyVault/vaults/keyrotationpolicies/"
 	const contacts = "Microsoft.KeyVault/vaults/certificatecontacts/"
-	return slices.Concat(common(secrets, "readMetadata/action"), common(keys, "read"), []operation{
+	issuers := func(method, path, permission, action string, serve func(*call) (any, error)) operation {
+		return operation{method, path, certificates, permission, "manageissuers", []string{"Microsoft.KeyVault/vaults/certificatecas/" + action}, serve}
+	}
+	return slices.Concat([]operation{
+		// Azure documents only the write action; a role that reads everything in the
+		// vault may read contacts as well.
+		{"GET", "certificates/contacts", certificates, "managecontacts", "", []string{contacts + "write", contacts + "read"}, (*call).getContacts},
+		{"PUT", "certificates/contacts", certificates, "managecontacts", "", []string{contacts + "write"}, (*call).setContacts},
+		{"DELETE", "certificates/contacts", certificates, "managecontacts", "", []string{contacts + "write"}, (*call).deleteContacts},
+		issuers("GET", "certificates/issuers", "listissuers", "read", (*call).listIssuers),
+		issuers("GET", "certificates/issuers/{issuer}", "getissuers", "read", (*call).getIssuer),
+		issuers("PUT", "certificates/issuers/{issuer}", "setissuers", "write", (*call).setIssuer),
+		issuers("PATCH", "certificates/issuers/{issuer}", "setissuers", "write", (*call).updateIssuer),
+		issuers("DELETE", "certificates/issuers/{issuer}", "deleteissuers", "delete", (*call).deleteIssuer),
+
+		op(certificates, "POST", "certificates/{name}/create", "create", "create/action", (*call).createCertificate),
+		op(certificates, "POST", "certificates/{name}/import", "import", "import/action", (*call).importCertificate),
+		op(certificates, "GET", "certificates/{name}/pending", "get", "read", (*call).getOperation),
+		op(certificates, "PATCH", "certificates/{name}/pending", "update", "update/action", (*call).cancelOperation),
+		op(certificates, "DELETE", "certificates/{name}/pending", "delete", "delete", (*call).deleteOperation),
+		op(certificates, "POST", "certificates/{name}/pending/merge", "create", "create/action", (*call).merge),
+		op(certificates, "GET", "certificates/{name}/policy", "get", "read", (*call).getCertPolicy),
+		op(certificates, "PATCH", "certificates/{name}/policy", "update", "update/action", (*call).updateCertPolicy),
+		op(certificates, "DELETE", "certificates/{name}", "delete", "delete", (*call).deleteCertificate),
+		op(certificates, "GET", "deletedcertificates/{name}", "get", "read", (*call).getDeletedCertificate),
+		op(certificates, "POST", "deletedcertificates/{name}/recover", "recover", "recover/action", (*call).recoverCertificate),
+	}, common(certificates, "read"), []operation{
+		op(certificates, "GET", "certificates/{name}", "get", "read", (*call).getCertificate),
+		op(certificates, "GET", "certificates/{name}/{version}", "get", "read", (*call).getCertificate),
+		op(certificates, "PATCH", "certificates/{name}", "update", "update/action", (*call).updateCertificate),
+		op(certificates, "PATCH", "certificates/{name}/{version}", "update", "update/action", (*call).updateCertificate),
+	}, common(secrets, "readMetadata/action"), common(keys, "read"), []operation{
 		op(secrets, "PUT", "secrets/{name}", "set", "setSecret/action", (*call).setSecret),
 		op(secrets, "GET", "secrets/{name}", "get", "getSecret/action", (*call).getSecret),
 		op(secrets, "GET", "secrets/{name}/{version}", "get", "getSecret/action", (*call).getSecret),
@@ -94,40 +127,38 @@ func operations() []operation {
 		op(keys, "POST", "keys/{name}/create", "create", "create/action", (*call).createKey),
 		op(keys, "PUT", "keys/{name}", "import", "import/action", (*call).importKey),
 		op(keys, "POST", "keys/{name}/rotate", "rotate", "rotate/action", (*call).rotateKey),
-		{"GET", "keys/{name}/rotationpolicy", keys, "getrotationpolicy", []string{policies + "read"}, (*call).getRotationPolicy},
-		{"PUT", "keys/{name}/rotationpolicy", keys, "setrotationpolicy", []string{policies + "write"}, (*call).setRotationPolicy},
+		{"GET", "keys/{name}/rotationpolicy", keys, "getrotationpolicy", "", []string{policies + "read"}, (*call).getRotationPolicy},
+		{"PUT", "keys/{name}/rotationpolicy", keys, "setrotationpolicy", "", []string{policies + "write"}, (*call).setRotationPolicy},
 		op(keys, "GET", "keys/{name}", "get", "read", (*call).getKey),
 		op(keys, "GET", "keys/{name}/{version}", "get", "read", (*call).getKey),
 		op(keys, "PATCH", "keys/{name}", "update", "update/action", (*call).updateKey),
 		op(keys, "PATCH", "keys/{name}/{version}", "update", "update/action", (*call).updateKey),
 	}, use("encrypt", "encrypt", encrypt), use("decrypt", "decrypt", decrypt), use("wrapkey", "wrap", wrapKey),
-		use("unwrapkey", "unwrap", unwrapKey), use("sign", "sign", sign), use("verify", "verify", verify), []operation{
-			// Azure documents only the write action; a role that reads everything in the
-			// vault may read contacts as well.
-			{"GET", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write", contacts + "read"}, (*call).getContacts},
-			{"PUT", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write"}, (*call).setContacts},
-			{"DELETE", "certificates/contacts", certificates, "managecontacts", []string{contacts + "write"}, (*call).deleteContacts},
-		})
+		use("unwrapkey", "unwrap", unwrapKey), use("sign", "sign", sign), use("verify", "verify", verify))
 }
 
-// match reports whether the operation's path is the given one, and what stands
-// for {name} and {version}.
-func (o *operation) match(segs []string) (name, version string, ok bool) {
+// params are what stands for {name}, {version} and {issuer} in a path.
+type params struct{ name, version, issuer string }
+
+// match reports whether the operation's path is the given one.
+func (o *operation) match(segs []string) (at params, ok bool) {
 	pattern := strings.Split(o.path, "/")
 	if len(pattern) != len(segs) {
-		return "", "", false
+		return params{}, false
 	}
 	for i, p := range pattern {
 		switch {
 		case p == "{name}":
-			name = segs[i]
+			at.name = segs[i]
 		case p == "{version}":
-			version = segs[i]
+			at.version = segs[i]
+		case p == "{issuer}":
+			at.issuer = segs[i]
 		case !strings.EqualFold(p, segs[i]):
-			return "", "", false
+			return params{}, false
 		}
 	}
-	return name, version, true
+	return at, true
 }
 
 // objectName is what Azure takes as a name (1 to 127 characters).
@@ -140,17 +171,20 @@ func (s *Service) route(r *http.Request, v *Vault, who Principal) (*operation, *
 	there := false
 	for i := range s.operations {
 		o := &s.operations[i]
-		name, version, ok := o.match(segs)
+		at, ok := o.match(segs)
 		there = there || ok
 		if !ok || o.method != r.Method {
 			continue
 		}
-		if name != "" && !s.names.MatchString(name) {
+		if id := at.name + at.issuer; id != "" && !s.names.MatchString(id) {
 			// Azure's words are not known
 			return nil, nil, failure(http.StatusBadRequest, "BadParameter", fmt.Sprintf(
 				"The %s name is invalid: it has 1 to 127 letters, digits and hyphens.", o.kind.singular()))
 		}
-		return o, &call{s, r.Context(), r, v, who, s.cfg.Clock.Now(), slot{v, o.kind, name}, version}, nil
+		return o, &call{
+			Service: s, ctx: r.Context(), r: r, v: v, who: who, now: s.cfg.Clock.Now(),
+			slot: slot{v: v, kind: o.kind, name: at.name, op: o.permission}, version: at.version, issuerName: at.issuer,
+		}, nil
 	}
 	if there {
 		return nil, nil, failure(http.StatusMethodNotAllowed, "MethodNotAllowed", "The method "+r.Method+" is not allowed here.")
@@ -164,7 +198,7 @@ func unnamed(segs []string) string {
 	segs = slices.Clone(segs)
 	for i := 1; i < len(segs); i++ {
 		switch segs[i] {
-		case "versions", "policy", "pending", "rotationpolicy", "backup", "restore", "import", "issuers", "recover":
+		case "versions", "policy", "pending", "rotationpolicy", "backup", "restore", "import", "issuers", "recover", "merge", "create":
 		default:
 			segs[i] = "{name}"
 		}
@@ -178,7 +212,7 @@ func (c *call) authorize(o *operation) error {
 	caller := fmt.Sprintf("appid=%s;oid=%s;iss=https://sts.windows.net/%s/", c.who.AppID, c.who.ObjectID, c.who.TenantID)
 	if !c.v.RBAC {
 		for _, p := range c.v.Policies {
-			if p.ObjectID == c.who.ObjectID && p.allows(o.kind, o.permission) {
+			if p.ObjectID == c.who.ObjectID && (p.allows(o.kind, o.permission) || o.also != "" && p.allows(o.kind, o.also)) {
 				return nil
 			}
 		}

@@ -1,12 +1,13 @@
 // Package vault is the data plane of key vaults, at {vault}.vault.azure.net. It
 // answers the challenge that clients learn their authority from, and serves
-// secrets, keys and certificate contacts; certificates answer 501.
+// secrets, keys and certificates.
 package vault
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -120,11 +121,23 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	status := http.StatusOK
+	if r, ok := body.(*reply); ok {
+		status, body = r.status, r.body
+		w.Header().Set("Location", r.location)
+	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(body); err != nil {
 		s.cfg.Log.Debug("write vault answer", "error", err)
 	}
+}
+
+// reply is an answer with another status than 200.
+type reply struct {
+	status   int
+	body     any
+	location string
 }
 
 func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -168,6 +181,11 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := c.authorize(o); err != nil {
 		return nil, err
 	}
+	if c.slot.name != "" {
+		if err := c.renewDue(); err != nil {
+			return nil, err
+		}
+	}
 	if c.slot.kind == keys && c.slot.name != "" {
 		if err := c.rotateDue(); err != nil {
 			return nil, err
@@ -184,12 +202,26 @@ func (s *Service) challenge(w http.ResponseWriter) {
 
 // DeleteVault removes everything in a vault that is gone for good.
 func (s *Service) DeleteVault(tx store.Tx, uid string) error {
-	for _, bucket := range []string{objectsBucket, deletedBucket, versionsBucket, rotationBucket} {
+	for _, bucket := range []string{objectsBucket, deletedBucket, versionsBucket, rotationBucket, policiesBucket, certOpsBucket, issuersBucket} {
 		if err := deleteAll(tx, bucket, uid+"/"); err != nil {
 			return err
 		}
 	}
 	return tx.Delete(contactsBucket, uid)
+}
+
+// PurgeOver removes what has been deleted for longer than its retention, at the
+// service's time. Deletions do as well, a few at a time.
+func (s *Service) PurgeOver(ctx context.Context) error {
+	for more := true; more; {
+		if err := s.cfg.Store.Update(ctx, func(tx store.Tx) (err error) {
+			more, err = purgeOver(tx, s.cfg.Clock.Now())
+			return err
+		}); err != nil {
+			return fmt.Errorf("purge what is over in vaults: %w", err)
+		}
+	}
+	return nil
 }
 
 func decode(r *http.Request, out any) error {

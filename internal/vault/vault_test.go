@@ -127,7 +127,7 @@ func TestContacts(t *testing.T) {
 		{"old", "reader", "GET", path, "", 404, "ContactsNotFound"},
 		{"old", "officer", "GET", path, "", 403, "Forbidden"},
 		{"closed", "officer", "GET", path, "", 403, "Forbidden"},
-		{"kv", "officer", "GET", "/certificates/mine?api-version=7.4", "", 501, "NotImplementedByAzimuth"},
+		{"kv", "officer", "GET", "/certificates/mine/other/things?api-version=7.4", "", 501, "NotImplementedByAzimuth"},
 		{"kv", "officer", "DELETE", path, "", 200, ""},
 		{"kv", "officer", "DELETE", path, "", 404, "ContactsNotFound"},
 		{"kv", "officer", "POST", path, "", 405, "MethodNotAllowed"},
