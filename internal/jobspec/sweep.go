@@ -24,6 +24,8 @@ type Sweep struct {
 	// limits in seconds.
 	MaxTotalTrials, MaxConcurrentTrials int
 	TimeoutSeconds, TrialTimeoutSeconds int64
+	// EarlyTermination is the policy as the REST API has it, or nil.
+	EarlyTermination map[string]any
 }
 
 // sweep reads what sweep jobs alone have, and closes o.
@@ -36,9 +38,8 @@ func (d *decoder) sweep(o *object, j *Job) {
 	j.Identity = d.identity(o)
 	j.QueueSettings = d.queueSettings(o)
 	shared := d.resources(o)
-	if n := o.take("early_termination"); n != nil {
-		d.problems = append(d.problems, &Problem{Position: d.at(o.doc, n), Key: "early_termination", Err: ErrNotImplemented,
-			Message: "early termination is " + ErrNotImplemented.Error()})
+	if e := o.sub("early_termination"); e != nil {
+		w.EarlyTermination = d.earlyTermination(e)
 	}
 	d.sampling(o, w)
 	if !o.has("search_space") {
@@ -102,6 +103,51 @@ func (d *decoder) sweep(o *object, j *Job) {
 	if n := trial.value["command"]; n != nil && len(d.problems) == 0 {
 		d.expressions(trial, n, j)
 	}
+}
+
+// earlyTermination reads a policy.
+func (d *decoder) earlyTermination(e *object) map[string]any {
+	own := map[string][]string{"bandit": {"slack_factor", "slack_amount"}, "median_stopping": nil, "truncation_selection": {"truncation_percentage", "exclude_finished_jobs"}}
+	kind := e.enum("type", sortedKeys(own)...)
+	if kind == "" {
+		if !e.has("type") {
+			e.missing("type", "")
+		}
+		return nil
+	}
+	policy := map[string]any{"policyType": map[string]string{"bandit": "Bandit", "median_stopping": "MedianStopping", "truncation_selection": "TruncationSelection"}[kind]}
+	for k, rest := range map[string]string{"evaluation_interval": "evaluationInterval", "delay_evaluation": "delayEvaluation"} {
+		if v := e.integer(k, 0, 1<<31-1); v != nil {
+			policy[rest] = *v
+		}
+	}
+	for _, k := range own[kind] {
+		switch k {
+		case "truncation_percentage":
+			if v := e.integer(k, 1, 99); v != nil {
+				policy["truncationPercentage"] = *v
+			} else if !e.has(k) {
+				e.missing(k, " with type: "+kind)
+			}
+		case "exclude_finished_jobs":
+			if v := e.boolean(k); v != nil {
+				policy["excludeFinishedJobs"] = *v
+			}
+		default:
+			n := e.take(k)
+			if n == nil {
+				continue
+			}
+			switch v := d.anything(e.doc, n, e.key(k), 0).(type) {
+			case int64, float64:
+				policy[map[string]string{"slack_factor": "slackFactor", "slack_amount": "slackAmount"}[k]] = v
+			default:
+				d.failf(e.doc, n, e.key(k), "expected a number, found %s", describe(n))
+			}
+		}
+	}
+	e.close()
+	return policy
 }
 
 // sampling reads sampling_algorithm: a word, or an object.
@@ -224,6 +270,9 @@ func (j *Job) sweepREST(ctx context.Context, r Resolver, p map[string]any) error
 		}
 	}
 	p["limits"] = limits
+	if w.EarlyTermination != nil {
+		p["earlyTermination"] = w.EarlyTermination
+	}
 	if j.QueueSettings != nil {
 		putMap(p, "queueSettings", j.QueueSettings.toREST())
 	}

@@ -327,7 +327,7 @@ func (s *Service) deleteJob(ctx context.Context, d *arm.Delete) error {
 		}
 		err := s.compute.CancelIn(d.Tx, r.Item)
 		if errors.Is(err, compute.ErrItemNotFound) || errors.Is(err, compute.ErrItemDone) {
-			return s.runs.Delete(d.Tx, r.Item)
+			return s.forget(d.Tx, r)
 		}
 		return err
 	}
@@ -343,7 +343,7 @@ func (s *Service) deleteJob(ctx context.Context, d *arm.Delete) error {
 			return err
 		}
 	}
-	if err := s.runs.Delete(d.Tx, r.Item); err != nil {
+	if err := s.forget(d.Tx, r); err != nil {
 		return err
 	}
 	if !d.Cascade { // a workspace's runs are removed all together
@@ -360,6 +360,16 @@ func (s *Service) deleteJob(ctx context.Context, d *arm.Delete) error {
 		return err
 	}
 	return s.compute.Forget(d.Tx, r.Item)
+}
+
+// forget removes the record of a job.
+func (s *Service) forget(tx store.Tx, r *run) error {
+	if r.Pipeline != nil && r.Pipeline.Sweep != nil { // one that has not ended has some
+		if err := dropTrials(tx, r.Item); err != nil {
+			return err
+		}
+	}
+	return s.runs.Delete(tx, r.Item)
 }
 
 const cancelResultName = "locations/{}/mfeOperationResults/{}"

@@ -167,9 +167,13 @@ func (s *Service) track(tx store.Tx, r *run, props arm.Doc, tags map[string]stri
 	for k, v := range tags {
 		all[k] = v
 	}
+	watch := ""
+	if r.Policy != nil {
+		watch = r.Item
+	}
 	experiment, err := s.tracking.CreateJobRun(tx, mlflow.Job{
 		Workspace: r.Workspace, Name: r.Name, Experiment: props.String("experimentName"), DisplayName: props.String("displayName"),
-		User: r.Submitter.Name, Created: r.Created, Tags: all,
+		User: r.Submitter.Name, Created: r.Created, Tags: all, Watch: watch,
 	})
 	var taken *mlflow.Error
 	if errors.As(err, &taken) {
@@ -213,6 +217,9 @@ func (s *Service) submitStep(tx store.Tx, r *run, parent *arm.Resource, st *step
 	}
 	if err := c.move(eventSubmit, now); err != nil {
 		return err
+	}
+	if w := r.Pipeline.Sweep; w != nil {
+		c.Policy = w.Policy
 	}
 	c.copyListed(props)
 	// the tags by which MLflow's clients find the parent of a run
@@ -399,6 +406,9 @@ func (s *Service) endPipeline(tx store.Tx, r *run, now time.Time) error {
 		if r.Pipeline.Sweep != nil {
 			r.Error.Message = "The sweep failed: none of its trials completed." + strings.Replace(why, " Step ", " Trial ", 1)
 		}
+	}
+	if err := dropTrials(tx, r.Item); err != nil {
+		return err
 	}
 	if err := r.move(eventCollect, now); err != nil {
 		return err

@@ -26,6 +26,10 @@ type run struct {
 	// of its nodes. Both are empty for a job with a compute.
 	Pool string `json:"pool,omitempty"`
 	Size string `json:"size,omitempty"`
+	// Policy may stop the job early, if it is a trial of a sweep that has one, and
+	// StopReason then says why it did.
+	Policy     *earlyPolicy `json:"policy,omitempty"`
+	StopReason string       `json:"stopReason,omitempty"`
 	// Notes are said at the top of the job's log.
 	Notes []string `json:"notes,omitempty"`
 	// Submitter is who created the job.

@@ -192,7 +192,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Service{cfg: cfg, log: cfg.Log, runs: runRecords(), tails: tails{by: map[string]*tail{}}, ctx: ctx, stop: stop}
-	s.tracking = mlflow.New(mlflow.Config{Store: cfg.Store, Clock: cfg.Clock, Access: s, Artifacts: artifacts{s}, Models: models{s}, Log: cfg.Log})
+	s.tracking = mlflow.New(mlflow.Config{Store: cfg.Store, Clock: cfg.Clock, Access: s, Artifacts: artifacts{s}, Models: models{s}, Watch: s.metricsLogged, Log: cfg.Log})
 	return s, nil
 }
 

@@ -30,6 +30,8 @@ type sweepState struct {
 	Maximize bool   `json:"maximize,omitempty"`
 	// Concurrent is the most trials at once.
 	Concurrent int `json:"concurrent"`
+	// Policy stops trials early, if there is one.
+	Policy *earlyPolicy `json:"policy,omitempty"`
 	// Deadline is when the sweep is canceled, TrialTimeout how long a trial may
 	// run; zero for no limit.
 	Deadline     time.Time     `json:"deadline,omitzero"`
@@ -47,9 +49,6 @@ func (s *Service) planSweep(ctx context.Context, p *arm.Put, props arm.Doc) (*pi
 	if err := checkTexts(props); err != nil {
 		return nil, nil, err
 	}
-	if props.Get("earlyTermination") != nil {
-		return nil, nil, arm.NotImplemented("early termination of a sweep's trials")
-	}
 	if props.Has("componentId") {
 		return nil, nil, arm.NotImplemented("sweeps over a component")
 	}
@@ -63,6 +62,10 @@ func (s *Service) planSweep(ctx context.Context, p *arm.Put, props arm.Doc) (*pi
 		return nil, nil, userError("properties.objective", "The objective needs a primaryMetric, and a goal: Minimize or Maximize.")
 	}
 	state.Maximize = goal == "Maximize"
+	var err error
+	if state.Policy, err = readPolicy(props, state.Metric, state.Maximize); err != nil {
+		return nil, nil, err
+	}
 	total := props.Int("limits.maxTotalTrials", maxTrials)
 	state.Concurrent = props.Int("limits.maxConcurrentTrials", total)
 	if total < 1 || total > maxTrials || state.Concurrent < 1 || state.Concurrent > maxTrials {

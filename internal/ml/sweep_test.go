@@ -6,6 +6,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
+	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
 // sweepJob is a sweep job with changes.
@@ -158,7 +159,12 @@ func TestSweepRefusals(t *testing.T) {
 		{501, "Bayesian", []any{"samplingAlgorithm", doc{"samplingAlgorithmType": "Bayesian"}}},
 		{501, "sobol", []any{"samplingAlgorithm", doc{"samplingAlgorithmType": "Random", "rule": "sobol"}}},
 		{400, "needs choices", []any{"samplingAlgorithm", doc{"samplingAlgorithmType": "Grid"}}},
-		{501, "early termination", []any{"earlyTermination", doc{"policyType": "Bandit"}}},
+		{400, "none of Bandit", []any{"earlyTermination", doc{"policyType": "Luck"}}},
+		{400, "not both", []any{"earlyTermination", doc{"policyType": "Bandit", "slackFactor": 0.1, "slackAmount": 0.1}}},
+		{400, "0 or more", []any{"earlyTermination", doc{"policyType": "Bandit", "slackFactor": -1}}},
+		{400, "below 0", []any{"earlyTermination", doc{"policyType": "Bandit", "delayEvaluation": -1}}},
+		{400, "from 1 to 99", []any{"earlyTermination", doc{"policyType": "TruncationSelection", "truncationPercentage": 100}}},
+		{501, "excludeFinishedJobs", []any{"earlyTermination", doc{"policyType": "TruncationSelection", "truncationPercentage": 10, "excludeFinishedJobs": true}}},
 		{501, "job tier 'Basic'", []any{"computeId", nil, "queueSettings", doc{"jobTier": "Basic"}}},
 		{400, "environment version", []any{"trial", doc{"command": "x", "environmentId": "azureml:no:1"}}},
 	} {
@@ -167,4 +173,52 @@ func TestSweepRefusals(t *testing.T) {
 			t.Errorf("%v = %d %s, want %d with %q", c.changes, r.Status, r.Raw, c.status, c.text)
 		}
 	}
+}
+
+func TestSweepStopsTrialsEarly(t *testing.T) {
+	h := newHarness(t)
+	h.Want(201, "PUT", h.jobID("s"), sweepJob("earlyTermination", doc{"policyType": "Bandit", "slackFactor": 0.1, "evaluationInterval": 1, "delayEvaluation": 2}))
+	log := func(n string, value float64) {
+		t.Helper()
+		r := h.data(rptest.Owner, "POST", "/mlflow/v1.0"+wsID+"/api/2.0/mlflow/runs/log-batch", doc{"run_id": "s_" + n,
+			"metrics": []any{doc{"key": "loss", "value": 9, "timestamp": 1}, doc{"key": "accuracy", "value": value, "timestamp": 1}}})
+		if r.Status != 200 {
+			t.Fatalf("log: %d %s", r.Status, r.Raw)
+		}
+	}
+	log("0", 0.5)
+	log("1", 0.9) // the delay is not over
+	log("1", 0.9)
+	if got := h.status("s_0"); got != "Queued" {
+		t.Errorf("s_0 is %s", got)
+	}
+	log("0", 0.6)
+	if got := h.status("s_0"); got != "CancelRequested" {
+		t.Errorf("s_0 is %s", got)
+	}
+	log("0", 0.1) // nobody minds any more
+	h.end("s", "0", canceled())
+	j := h.Want(200, "GET", h.jobID("s_0"), nil).Body
+	if j.String("properties.status") != "Canceled" || !strings.Contains(j.String("properties.error.message"), "Bandit policy of its sweep: at interval 2, its best accuracy was 0.6") {
+		t.Errorf("trial is %v", j.Get("properties"))
+	}
+	h.endTrial("s", "1", 0.9, completed())
+	for _, n := range []string{"2", "3"} {
+		h.endTrial("s", n, 0.7, completed())
+	}
+	if got := h.status("s"); got != "Completed" {
+		t.Errorf("sweep is %s", got)
+	}
+	text, _ := h.blobText("azureml", "ExperimentRun/dcid.s/azureml-logs/hyperdrive.txt")
+	for _, want := range []string{"Trial 0: Canceled.", "stopped early by the Bandit policy", "best trial is s_1"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("log does not say %q:\n%s", want, text)
+		}
+	}
+	h.must(h.Store.View(t.Context(), func(tx store.Tx) error {
+		for e, err := range tx.Scan("ml.trial", store.Range{}) {
+			t.Errorf("%s is left, %v", e.Key, err)
+		}
+		return nil
+	}))
 }

@@ -510,6 +510,9 @@ func (s *Service) Finished(ctx context.Context, item compute.Item, outcome compu
 		case failure != nil:
 			e, status = eventFail, mlflow.StatusFailed
 		}
+		if failure == nil && rec.StopReason != "" && e == eventStop {
+			failure = &Failure{"EarlyTermination", rec.StopReason} // the code is Azimuth's
+		}
 		rec.Error = failure
 		if err := rec.move(e, now); err != nil {
 			return err

@@ -27,6 +27,8 @@ type Job struct {
 	Created time.Time
 	// Tags are the job's own.
 	Tags map[string]string
+	// Watch, when not empty, is what Config.Watch is told of the run's metrics with.
+	Watch string
 }
 
 // CreateJobRun makes the run of a new job, and its experiment if need be, in the
@@ -44,7 +46,7 @@ func (s *Service) CreateJobRun(tx store.Tx, j Job) (experimentID string, err err
 	}
 	r := &run{
 		Workspace: j.Workspace, ID: j.Name, Experiment: e.ID, Name: j.DisplayName, User: j.User,
-		Status: StatusScheduled, Stage: stageActive, Start: millis(j.Created), Job: true,
+		Status: StatusScheduled, Stage: stageActive, Start: millis(j.Created), Job: true, Watch: j.Watch,
 	}
 	if err := s.runs.Put(tx, r); err != nil {
 		return "", fmt.Errorf("create run of job %s: %w", j.Name, err)

@@ -59,7 +59,16 @@ type Config struct {
 	Artifacts Artifacts
 	// Models is where registered models are.
 	Models Models
-	Log    *slog.Logger
+	// Watch is told of the metrics that are logged to a job's run that has something
+	// to watch for, in the transaction that logs them. It may be nil.
+	Watch func(tx store.Tx, watch string, points []Point) error
+	Log   *slog.Logger
+}
+
+// Point is one value of a metric.
+type Point struct {
+	Name  string
+	Value float64
 }
 
 // Service is the tracking store of all workspaces. It is an http.Handler for
@@ -121,6 +130,8 @@ type run struct {
 	Start      int64  `json:"start"`
 	End        int64  `json:"end,omitempty"`
 	Deleted    int64  `json:"deleted,omitempty"`
+	// Watch is what a job asked to be told with.
+	Watch string `json:"watch,omitempty"`
 	// Job is set for the run of a job. Owner is the run whose token made this
 	// one, or "".
 	Job   bool   `json:"job,omitempty"`

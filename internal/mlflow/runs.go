@@ -361,6 +361,15 @@ func (s *Service) log1(c *call, id string, b batch) error {
 				return err
 			}
 		}
+		if r.Watch != "" && s.cfg.Watch != nil && len(b.Metrics) > 0 {
+			points := make([]Point, len(b.Metrics))
+			for i, m := range b.Metrics {
+				points[i] = Point{m.Key, float64(m.Value)}
+			}
+			if err := s.cfg.Watch(tx, r.Watch, points); err != nil {
+				return err
+			}
+		}
 		for _, t := range b.Tags {
 			if err := putTag(tx, key, t); err != nil {
 				return err

@@ -350,6 +350,10 @@ search_space:
 objective:
   goal: minimize
   primary_metric: loss
+early_termination:
+  type: bandit
+  slack_amount: 1000
+  evaluation_interval: 1
 limits:
   max_total_trials: 3
   max_concurrent_trials: 2
