@@ -43,7 +43,8 @@ type Store interface {
 type Tx interface {
 	// Get returns the value at key, or ErrNotFound. The caller may keep it.
 	Get(bucket, key string) ([]byte, error)
-	// Put creates or replaces the value at key.
+	// Put creates or replaces the value at key. The value must not be changed
+	// before the transaction has ended.
 	Put(bucket, key string, value []byte) error
 	// Delete removes key. Removing what is not there is not an error.
 	Delete(bucket, key string) error

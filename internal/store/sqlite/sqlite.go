@@ -6,13 +6,14 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"iter"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	sqlite3 "modernc.org/sqlite"
 	sqlitelib "modernc.org/sqlite/lib"
@@ -22,15 +23,19 @@ import (
 
 // Store implements store.Store on one SQLite database.
 type Store struct {
-	write *sql.DB // one connection, used by the committer alone
-	read  *sql.DB
-	// the statements of Get, Put and Delete, prepared once for each database
-	reads, writes statements
+	write *conn // used by the committer alone
+	read  *pool
 
 	queue chan *update
 	quit  chan struct{}
 	done  chan struct{}
 	close sync.Once
+
+	// seq counts commits, and versions has the one that last changed each bucket.
+	seq      atomic.Uint64
+	versions sync.Map // bucket → *atomic.Uint64
+	// drafts counts, for the committer alone, what it has put in each bucket.
+	drafts map[string]uint64
 }
 
 type update struct {
@@ -42,6 +47,9 @@ type update struct {
 // most callers that share one commit. It bounds how long the first one waits.
 const batchLimit = 256
 
+// readers is how many snapshots are read at once.
+const readers = 8
+
 // Open opens the database at path, creating it if need be with mode 0600, and
 // brings its schema up to date. A database written by a newer Azimuth is
 // refused.
@@ -51,55 +59,41 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	f.Close()
-	write, err := open(path, "immediate")
+	db, err := sql.Open("sqlite", dsn(path, "immediate"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, write); err != nil {
-		write.Close()
+	err = migrate(ctx, db)
+	if cerr := db.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, classify(err))
 	}
-	read, err := open(path, "deferred")
+	open := func() (*conn, error) {
+		c, err := db.Driver().Open(dsn(path, "deferred"))
+		if err != nil {
+			return nil, fmt.Errorf("open store %s: %w", path, classify(err))
+		}
+		return &conn{Conn: c, stmts: map[string]driver.Stmt{}}, nil
+	}
+	write, err := open()
 	if err != nil {
-		write.Close()
 		return nil, err
 	}
-	read.SetMaxOpenConns(8)
 	s := &Store{
-		write: write,
-		read:  read,
-		queue: make(chan *update, batchLimit),
-		quit:  make(chan struct{}),
-		done:  make(chan struct{}),
-	}
-	if s.reads, err = prepare(ctx, read, false); err == nil {
-		s.writes, err = prepare(ctx, write, true)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, classify(err)), read.Close(), write.Close())
+		write:  write,
+		read:   &pool{open: open, slots: make(chan struct{}, readers)},
+		queue:  make(chan *update, batchLimit),
+		quit:   make(chan struct{}),
+		done:   make(chan struct{}),
+		drafts: map[string]uint64{},
 	}
 	go s.commitLoop()
 	return s, nil
 }
 
-// statements are what nearly every transaction runs. Put and Delete are nil for
-// the readers' database.
-type statements struct{ get, put, delete *sql.Stmt }
-
-func prepare(ctx context.Context, db *sql.DB, writes bool) (st statements, err error) {
-	if st.get, err = db.PrepareContext(ctx, "SELECT value FROM entry WHERE bucket = ? AND key = ?"); err != nil || !writes {
-		return st, err
-	}
-	st.put, err = db.PrepareContext(ctx, "INSERT INTO entry (bucket, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value")
-	if err != nil {
-		return st, err
-	}
-	st.delete, err = db.PrepareContext(ctx, "DELETE FROM entry WHERE bucket = ? AND key = ?")
-	return st, err
-}
-
-func open(path, lock string) (*sql.DB, error) {
+func dsn(path, lock string) string {
 	q := url.Values{}
 	q.Set("_txlock", lock)
 	for _, p := range []string{
@@ -107,22 +101,26 @@ func open(path, lock string) (*sql.DB, error) {
 		"journal_mode(WAL)",
 		"synchronous(FULL)", // an acknowledged write survives power loss too
 		"cache_size(-8000)",
+		// The log is copied into the database once it has 16 MiB: each time costs
+		// two more syncs, and pages that changed often are copied once.
+		"wal_autocheckpoint(4096)",
 		"journal_size_limit(67108864)",
 	} {
 		q.Add("_pragma", p)
 	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("open store %s: %w", path, err)
-	}
-	return db, nil
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 
 // Close implements store.Store.
 func (s *Store) Close() error {
 	s.close.Do(func() { close(s.quit) })
 	<-s.done
-	return errors.Join(s.read.Close(), s.write.Close())
+	err := s.read.close()
+	if s.write != nil {
+		err = errors.Join(err, s.write.close())
+		s.write = nil
+	}
+	return err
 }
 
 // View implements store.Store.
@@ -132,12 +130,21 @@ func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
 		return store.ErrClosed
 	default:
 	}
-	sqlTx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c, err := s.read.take(ctx)
 	if err != nil {
+		return err
+	}
+	began := s.seq.Load() // before the snapshot, which so has all commits up to it
+	broken := true
+	defer func() { s.read.put(c, broken) }()
+	if err := c.exec("BEGIN"); err != nil {
 		return fmt.Errorf("store: begin: %w", classify(err))
 	}
-	defer sqlTx.Rollback()
-	return fn(&tx{ctx: ctx, sql: sqlTx, st: s.reads, readOnly: true})
+	defer func() { broken = c.exec("ROLLBACK") != nil }()
+	return fn(&tx{ctx: ctx, s: s, conn: c, readOnly: true, began: began})
 }
 
 // Update implements store.Store.
@@ -195,49 +202,62 @@ func (s *Store) commitLoop() {
 	}
 }
 
-// commit runs a batch in one SQL transaction, each caller in a savepoint of its
-// own, so that one caller's error does not undo another's writes.
+// commit runs a batch in one SQL transaction. One caller's error does not undo
+// another's writes; an error of the database itself fails them all.
 func (s *Store) commit(batch []*update) {
 	errs := make([]error, len(batch))
-	err := func() error {
-		sqlTx, err := s.write.BeginTx(context.Background(), nil)
-		if err != nil {
+	changed := map[string]bool{}
+	err := func() (err error) {
+		if err := s.write.exec("BEGIN IMMEDIATE"); err != nil {
 			return err
 		}
-		defer sqlTx.Rollback()
+		defer func() {
+			if err != nil {
+				_ = s.write.exec("ROLLBACK") // SQLite may have done so itself
+			}
+		}()
 		for i, u := range batch {
 			if errs[i] = u.ctx.Err(); errs[i] != nil {
 				continue
 			}
-			if _, err := sqlTx.Exec("SAVEPOINT u"); err != nil {
-				return err
-			}
-			t := &tx{ctx: context.Background(), sql: sqlTx, st: s.writes}
+			t := &tx{ctx: context.Background(), s: s, conn: s.write}
 			errs[i] = run(u.fn, t)
-			if errs[i] == nil {
-				errs[i] = t.failed
-			}
-			if errs[i] != nil {
-				if _, err := sqlTx.Exec("ROLLBACK TO u"); err != nil {
-					return err
-				}
-			}
-			if _, err := sqlTx.Exec("RELEASE u"); err != nil {
+			if err := t.finish(errs[i] == nil); err != nil {
 				return err
+			}
+			for b := range t.touched {
+				changed[b] = true
 			}
 		}
-		return sqlTx.Commit()
+		return s.write.exec("COMMIT")
 	}()
-	for i, u := range batch {
-		switch {
-		case errs[i] != nil:
-			u.result <- errs[i]
-		case err != nil:
-			u.result <- fmt.Errorf("store: commit: %w", classify(err))
-		default:
-			u.result <- nil
+	if err != nil {
+		for b := range changed {
+			s.drafts[b]++ // they are as they were
+		}
+		err = fmt.Errorf("store: commit: %w", classify(err))
+	} else if len(changed) > 0 {
+		// Before any caller learns of the commit, so that none of them finds in a
+		// cache what it has changed.
+		seq := s.seq.Add(1)
+		for b := range changed {
+			s.version(b).Store(seq)
 		}
 	}
+	for i, u := range batch {
+		if errs[i] == nil {
+			errs[i] = err
+		}
+		u.result <- errs[i]
+	}
+}
+
+func (s *Store) version(bucket string) *atomic.Uint64 {
+	v, ok := s.versions.Load(bucket)
+	if !ok {
+		v, _ = s.versions.LoadOrStore(bucket, new(atomic.Uint64))
+	}
+	return v.(*atomic.Uint64)
 }
 
 // run keeps a panic of one caller from stopping the committer: the caller gets
@@ -254,58 +274,147 @@ func run(fn func(store.Tx) error, t *tx) (err error) {
 // classify names the SQLite errors that callers branch on.
 func classify(err error) error {
 	var e *sqlite3.Error
-	if errors.As(err, &e) {
-		switch e.Code() & 0xff {
-		case sqlitelib.SQLITE_FULL:
-			return fmt.Errorf("%w: %w", store.ErrFull, err)
-		}
-	}
-	if errors.Is(err, sql.ErrConnDone) || (err != nil && strings.Contains(err.Error(), "database is closed")) {
-		return fmt.Errorf("%w: %w", store.ErrClosed, err)
+	if errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL {
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
 	}
 	return err
 }
 
+const (
+	getRow    = "SELECT value FROM entry WHERE bucket = ? AND key = ?"
+	putRow    = "INSERT INTO entry (bucket, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+	deleteRow = "DELETE FROM entry WHERE bucket = ? AND key = ?"
+)
+
+// tx is a transaction. What an update puts is kept here until its function has
+// returned, so that one that fails costs nothing; a scan needs it in the
+// database, and from then on it goes there at once, behind a savepoint.
 type tx struct {
 	ctx      context.Context
-	sql      *sql.Tx
-	st       statements
+	s        *Store
+	conn     *conn
 	readOnly bool
-	failed   error // a write error that fn may have swallowed
+	began    uint64 // of a reader, the commits that it sees at least
+
+	pending map[place][]byte // nil values are deletions
+	order   []place
+	direct  bool
+	failed  error // a write that the database refused
+	touched map[string]bool
+}
+
+type place struct{ bucket, key string }
+
+var _ store.Versioned = (*tx)(nil)
+
+// Version implements store.Versioned.
+func (t *tx) Version(bucket string) (version uint64, fresh, writer bool) {
+	if !t.readOnly {
+		return t.s.drafts[bucket], true, true
+	}
+	version = t.s.version(bucket).Load()
+	return version, version <= t.began, false
 }
 
 func (t *tx) Get(bucket, key string) ([]byte, error) {
-	var v []byte
-	err := t.sql.StmtContext(t.ctx, t.st.get).QueryRowContext(t.ctx, bucket, key).Scan(&v)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, store.ErrNotFound
+	if len(t.pending) > 0 {
+		if v, ok := t.pending[place{bucket, key}]; ok {
+			if v == nil {
+				return nil, store.ErrNotFound
+			}
+			return append([]byte{}, v...), nil
+		}
 	}
+	var out []byte
+	err := t.conn.query(getRow, 1, func(row []driver.Value) (err error) {
+		out, err = blob(row[0])
+		return err
+	}, bucket, key)
 	if err != nil {
 		return nil, fmt.Errorf("store: get %s %q: %w", bucket, key, classify(err))
 	}
-	return v, nil
+	if out == nil {
+		return nil, store.ErrNotFound
+	}
+	return out, nil
 }
 
 func (t *tx) Put(bucket, key string, value []byte) error {
 	if value == nil {
 		value = []byte{}
 	}
-	return t.exec("put", bucket, key, t.st.put, bucket, key, value)
+	return t.change(place{bucket, key}, value)
 }
 
-func (t *tx) Delete(bucket, key string) error {
-	return t.exec("delete", bucket, key, t.st.delete, bucket, key)
-}
+func (t *tx) Delete(bucket, key string) error { return t.change(place{bucket, key}, nil) }
 
-func (t *tx) exec(verb, bucket, key string, st *sql.Stmt, args ...any) error {
+// change puts a value, or deletes the row when it is nil.
+func (t *tx) change(at place, value []byte) error {
 	if t.readOnly {
-		return fmt.Errorf("store: %s %s %q: the transaction is read-only", verb, bucket, key)
+		return fmt.Errorf("store: change %s %q: the transaction is read-only", at.bucket, at.key)
 	}
-	if _, err := t.sql.StmtContext(t.ctx, st).ExecContext(t.ctx, args...); err != nil {
-		t.failed = fmt.Errorf("store: %s %s %q: %w", verb, bucket, key, classify(err))
+	if t.touched == nil {
+		t.touched, t.pending = map[string]bool{}, map[place][]byte{}
+	}
+	t.touched[at.bucket] = true
+	t.s.drafts[at.bucket]++
+	if t.direct {
+		return t.apply(at, value)
+	}
+	if _, ok := t.pending[at]; !ok {
+		t.order = append(t.order, at)
+	}
+	t.pending[at] = value
+	return nil
+}
+
+func (t *tx) apply(at place, value []byte) error {
+	var err error
+	if value == nil {
+		err = t.conn.exec(deleteRow, at.bucket, at.key)
+	} else {
+		err = t.conn.exec(putRow, at.bucket, at.key, value)
+	}
+	if err != nil {
+		t.failed = fmt.Errorf("store: change %s %q: %w", at.bucket, at.key, classify(err))
 		return t.failed
 	}
 	return nil
+}
+
+// flush applies what is pending.
+func (t *tx) flush() error {
+	for _, at := range t.order {
+		if err := t.apply(at, t.pending[at]); err != nil {
+			return err
+		}
+	}
+	t.order = nil
+	clear(t.pending)
+	return nil
+}
+
+// finish keeps or undoes what an update did. An error is the database's.
+func (t *tx) finish(keep bool) error {
+	if t.failed != nil {
+		return t.failed
+	}
+	if !keep {
+		for b := range t.touched {
+			t.s.drafts[b]++
+		}
+		t.touched = nil
+		if !t.direct {
+			return nil
+		}
+		if err := t.conn.exec("ROLLBACK TO u"); err != nil {
+			return err
+		}
+	}
+	if !t.direct {
+		return t.flush()
+	}
+	return t.conn.exec("RELEASE u")
 }
 
 // page is how many rows one query of a scan reads: rows are read ahead so that
@@ -340,8 +449,20 @@ func (t *tx) Scan(bucket string, r store.Range) iter.Seq2[store.Entry, error] {
 }
 
 func (t *tx) page(bucket string, r store.Range, after string, n int) ([]store.Entry, error) {
+	if err := t.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if t.touched[bucket] && !t.direct {
+		if err := t.conn.exec("SAVEPOINT u"); err != nil {
+			return nil, err
+		}
+		t.direct = true
+		if err := t.flush(); err != nil {
+			return nil, err
+		}
+	}
 	query := "SELECT key, value FROM entry WHERE bucket = ?"
-	args := []any{bucket}
+	args := []driver.Value{bucket}
 	cond := func(c, v string) {
 		query += " AND key " + c + " ?"
 		args = append(args, v)
@@ -367,18 +488,15 @@ func (t *tx) page(bucket string, r store.Range, after string, n int) ([]store.En
 	if high != "" {
 		cond("<", high)
 	}
-	rows, err := t.sql.QueryContext(t.ctx, query+order+" LIMIT ?", append(args, n)...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var out []store.Entry
-	for rows.Next() {
+	err := t.conn.query(query+order+" LIMIT ?", 2, func(row []driver.Value) (err error) {
 		var e store.Entry
-		if err := rows.Scan(&e.Key, &e.Value); err != nil {
-			return nil, err
+		if e.Key, err = text(row[0]); err != nil {
+			return err
 		}
+		e.Value, err = blob(row[1])
 		out = append(out, e)
-	}
-	return out, rows.Err()
+		return err
+	}, append(args, int64(n))...)
+	return out, err
 }

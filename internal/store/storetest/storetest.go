@@ -31,6 +31,8 @@ func Run(t *testing.T, open func(t *testing.T, place string) store.Store) {
 		"concurrent updates all count":           concurrent,
 		"a cancelled caller writes nothing":      cancelled,
 		"collections keep their indexes in step": collection,
+		"a cache shows what is committed":        cached,
+		"a scan finds what its update put":       scanOwn,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
@@ -369,5 +371,106 @@ func collection(t *testing.T, open func() store.Store) {
 	}
 	if err := s.Update(t.Context(), func(tx store.Tx) error { return c.Put(tx, &doc{}) }); err == nil {
 		t.Error("an empty key was accepted")
+	}
+}
+
+func cached(t *testing.T, open func() store.Store) {
+	s := open()
+	defer s.Close()
+	c := store.NewCache("b", func(tx store.Tx, key string) (string, error) {
+		v, err := tx.Get("b", key)
+		if errors.Is(err, store.ErrNotFound) {
+			return "<none>", nil
+		}
+		return string(v), err
+	})
+	read := func() (v string) {
+		must(t, s.View(t.Context(), func(tx store.Tx) (err error) { v, err = c.Get(tx, "k"); return err }))
+		return v
+	}
+	if v := read(); v != "<none>" {
+		t.Errorf("%q before anything", v)
+	}
+	failed := errors.New("no")
+	err := s.Update(t.Context(), func(tx store.Tx) error {
+		must(t, tx.Put("b", "k", []byte("1")))
+		if v, err := c.Get(tx, "k"); err != nil || v != "1" {
+			t.Errorf("an update finds %q of its own (%v)", v, err)
+		}
+		return failed
+	})
+	if !errors.Is(err, failed) {
+		t.Fatal(err)
+	}
+	must(t, s.Update(t.Context(), func(tx store.Tx) error {
+		if v, err := c.Get(tx, "k"); err != nil || v != "<none>" {
+			t.Errorf("after a failed update %q (%v)", v, err)
+		}
+		return nil
+	}))
+	// Whoever has written finds what was written, or what came after it.
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				var mine int
+				if err := s.Update(t.Context(), func(tx store.Tx) error {
+					v, err := c.Get(tx, "n")
+					if err != nil {
+						return err
+					}
+					mine = len(v) + 1
+					if v == "<none>" {
+						mine = 1
+					}
+					return tx.Put("b", "n", []byte(strings.Repeat("x", mine)))
+				}); err != nil {
+					t.Error(err)
+					return
+				}
+				if err := s.View(t.Context(), func(tx store.Tx) error {
+					if v, err := c.Get(tx, "n"); err != nil || len(v) < mine {
+						t.Errorf("wrote %d and found %d (%v)", mine, len(v), err)
+					}
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if v := get(t, s, "b", "n"); len(v) != 400 {
+		t.Errorf("n = %d, want 400", len(v))
+	}
+}
+
+func scanOwn(t *testing.T, open func() store.Store) {
+	s := open()
+	defer s.Close()
+	put(t, s, "b", "old", "1")
+	put(t, s, "b", "gone", "1")
+	err := s.Update(t.Context(), func(tx store.Tx) error {
+		must(t, tx.Put("b", "new", []byte("2")))
+		must(t, tx.Delete("b", "gone"))
+		if _, err := tx.Get("b", "gone"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("a deleted key: %v", err)
+		}
+		var keys []string
+		for e, err := range tx.Scan("b", store.Range{}) {
+			must(t, err)
+			keys = append(keys, e.Key)
+		}
+		if got := strings.Join(keys, " "); got != "new old" {
+			t.Errorf("a scan finds %q", got)
+		}
+		must(t, tx.Put("b", "late", []byte("3")))
+		return tx.Delete("b", "new")
+	})
+	must(t, err)
+	for key, want := range map[string]string{"old": "1", "new": "<none>", "late": "3", "gone": "<none>"} {
+		if got := get(t, s, "b", key); got != want {
+			t.Errorf("%s = %q, want %q", key, got, want)
+		}
 	}
 }
