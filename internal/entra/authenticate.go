@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
 // Reason is why a request was not authenticated.
@@ -23,6 +25,7 @@ const (
 	ReasonAudience                    // meant for another service
 	ReasonTime                        // expired, or not yet valid
 	ReasonPrincipal                   // its principal is no more
+	ReasonSecret                      // a client's secret that is not right
 )
 
 // AuthError is why a request was not authenticated. Code and Message are the
@@ -71,6 +74,29 @@ func (d *Directory) Authenticate(ctx context.Context, r *http.Request, audiences
 	p, err := d.verify(ctx, token, audiences)
 	if err != nil {
 		return nil, err
+	}
+	return d.public(p), nil
+}
+
+// AuthenticateClient returns the service principal of the application that a client
+// ID and secret are of. A refusal is an *AuthError; any other error is the server's
+// own trouble.
+func (d *Directory) AuthenticateClient(ctx context.Context, clientID, secret string) (*Principal, error) {
+	var p *principal
+	err := d.cfg.Store.View(ctx, func(tx store.Tx) error {
+		app, err := d.client(tx, &tokenRequest{tenant: d.cfg.TenantID, clientID: clientID, secret: secret})
+		if err != nil {
+			return err
+		}
+		p, err = first(&d.tables.principals, tx, byAppID, app.AppID)
+		return noPrincipal(err, clientID)
+	})
+	refused := (*stsError)(nil)
+	if errors.As(err, &refused) || errors.Is(err, ErrNoPrincipal) {
+		return nil, d.refuse(ReasonSecret, "AuthenticationFailed", "The client ID or secret is invalid.", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("authenticate: %w", err)
 	}
 	return d.public(p), nil
 }

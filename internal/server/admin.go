@@ -198,7 +198,7 @@ func (s *Server) check(ctx context.Context) []Check {
 	if !c.OK {
 		c.Fix = "Restore the files under blobs/ from a backup, or delete the blobs that are named."
 	}
-	out = append(out, c)
+	out = append(out, c, s.checkRegistries(ctx))
 	cap, err := s.capacity(ctx)
 	c = Check{Name: "compute", OK: err == nil}
 	if err != nil {
@@ -207,6 +207,23 @@ func (s *Server) check(ctx context.Context) []Check {
 		c.Detail = fmt.Sprintf("%d CPUs, %.1f GiB of memory, %d GPUs for jobs", cap.CPUs, cap.MemoryGiB, cap.GPUs)
 	}
 	return append(out, c)
+}
+
+func (s *Server) checkRegistries(ctx context.Context) Check {
+	report, err := s.registries.Check(ctx)
+	c := Check{Name: "registries", OK: err == nil && len(report.Problems) == 0}
+	switch {
+	case err != nil:
+		c.Detail = err.Error()
+	case !c.OK:
+		c.Detail = strings.Join(report.Problems, "; ")
+	default:
+		c.Detail = fmt.Sprintf("%d manifests, %d blobs, %d bytes, all whole", report.Manifests, report.Blobs, report.Bytes)
+	}
+	if !c.OK {
+		c.Fix = "Push the images that are named again."
+	}
+	return c
 }
 
 func (s *Server) capacity(ctx context.Context) (compute.Capacity, error) {

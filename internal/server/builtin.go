@@ -9,6 +9,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/gateway"
 	"github.com/azimuth-ml/azimuth/internal/instance"
 	"github.com/azimuth-ml/azimuth/internal/ml"
+	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/rp/authorization"
 	"github.com/azimuth-ml/azimuth/internal/rp/containerregistry"
 	"github.com/azimuth-ml/azimuth/internal/rp/insights"
@@ -33,7 +34,7 @@ func (s *Server) providers() []*arm.Provider {
 		keyvault.Provider(keyvault.Deps{Contents: s.vaults, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
 		insights.Provider(),
 		operationalinsights.Provider(),
-		containerregistry.Provider(),
+		containerregistry.Provider(containerregistry.Deps{Contents: s.registries}),
 		managedidentity.Provider(identities{s.dir}),
 		network.Provider(network.Deps{Users: s.subnetUsers}),
 		machinelearning.Provider(machinelearning.Deps{
@@ -53,6 +54,7 @@ func (s *Server) routes() []gateway.Route {
 		{Pattern: "*.instances.azureml.ms", Handler: s.instances},
 		{Pattern: "*.azureml.net", Handler: s.instances},
 		{Pattern: "*.vault.azure.net", Handler: s.vaults},
+		{Pattern: "*" + oci.Suffix, Handler: s.registries},
 		{Pattern: AdminHost, Handler: s.adminHandler()},
 	}
 	for _, h := range entra.LoginHosts() {
@@ -64,7 +66,7 @@ func (s *Server) routes() []gateway.Route {
 	// Data planes that are not here yet: answered here all the same, so that
 	// nothing meant for this cloud reaches the real one.
 	for _, domain := range []string{
-		"azurecr.io", "azureml.ms", "notebooks.azure.net", "ml.azure.com", "graph.windows.net",
+		"azureml.ms", "notebooks.azure.net", "ml.azure.com", "graph.windows.net",
 		"applicationinsights.azure.com", "applicationinsights.io", "services.visualstudio.com", "monitor.azure.com", "loganalytics.io",
 	} {
 		routes = append(routes, gateway.Route{Pattern: domain, Handler: s.uncovered()}, gateway.Route{Pattern: "*." + domain, Handler: s.uncovered()})

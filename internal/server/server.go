@@ -28,6 +28,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/home"
 	"github.com/azimuth-ml/azimuth/internal/instance"
 	"github.com/azimuth-ml/azimuth/internal/ml"
+	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/preflight"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
 	"github.com/azimuth-ml/azimuth/internal/seal"
@@ -72,9 +73,11 @@ type Server struct {
 	checker *preflight.Checker
 	blobs   *blob.Service
 	vaults  *vault.Service
-	runner  *local.Runner
-	manager *compute.Manager
-	jobs    *ml.Service
+	// registries are the container registries' data plane.
+	registries *oci.Service
+	runner     *local.Runner
+	manager    *compute.Manager
+	jobs       *ml.Service
 
 	files     *fileshare.Shares
 	machines  *local.Runner // of compute instances

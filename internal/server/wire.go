@@ -16,6 +16,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/environment"
 	"github.com/azimuth-ml/azimuth/internal/gateway"
 	"github.com/azimuth-ml/azimuth/internal/ml"
+	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/preflight"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -50,6 +51,13 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Store: s.store, Vaults: vaults{s}, Access: vaultAccess{s}, Sealer: sealer, Clock: s.clock,
 		TenantID: s.dir.TenantID(), Log: log,
 	})
+	if s.registries, err = oci.Open(ctx, oci.Config{
+		Store: s.store, Clock: s.clock, Registries: registries{s}, Access: registryAccess{s}, Sealer: sealer,
+		Dir: cfg.Home.Path("registries"), Log: log,
+	}); err != nil {
+		return err
+	}
+	s.onClose(s.registries.Close)
 	engine, images, err := s.containers(ctx)
 	if err != nil {
 		return err

@@ -23,11 +23,31 @@ const (
 	RegistryType = namespace + "/registries"
 )
 
-type provider struct{ kernel *arm.Kernel }
+// Contents is the registries' data plane, as far as this provider needs it. uid is
+// the UID of a registry's resource.
+type Contents interface {
+	// DeleteRegistry removes everything in a registry.
+	DeleteRegistry(tx store.Tx, uid string) error
+	// Usage is how many bytes a registry holds.
+	Usage(tx store.Tx, uid string) (bytes int64, err error)
+	// Reclaim tells that a transaction in which DeleteRegistry was called is durable.
+	Reclaim()
+}
+
+// Deps is what the provider needs.
+type Deps struct {
+	// Contents may be nil: registries hold nothing then.
+	Contents Contents
+}
+
+type provider struct {
+	Deps
+	kernel *arm.Kernel
+}
 
 // Provider returns the descriptors of the namespace.
-func Provider() *arm.Provider {
-	p := &provider{}
+func Provider(deps Deps) *arm.Provider {
+	p := &provider{Deps: deps}
 	return &arm.Provider{
 		Namespace: namespace,
 		Types:     []*arm.ResourceType{p.registry()},
@@ -60,7 +80,6 @@ func (p *provider) registry() *arm.ResourceType {
 		},
 		Unimplemented: map[string]string{
 			"properties.encryption.status=enabled":                    "encrypts with a key of yours",
-			"properties.anonymousPullEnabled":                         "lets anybody pull",
 			"properties.dataEndpointEnabled":                          "serves data from endpoints of its own",
 			"properties.zoneRedundancy=Enabled":                       "spreads over zones",
 			"properties.policies.quarantinePolicy.status=enabled":     "hides images until they are approved",
@@ -75,12 +94,70 @@ func (p *provider) registry() *arm.ResourceType {
 		Index:    func(r *arm.Resource) []string { return []string{nameIndex(r.Name())} },
 		Validate: p.validate,
 		Put:      p.put,
+		Delete:   p.delete,
 		Actions: []arm.Action{
+			{Name: "listUsages", Method: http.MethodGet, Permission: RegistryType + "/listUsages/read", Handle: p.listUsages},
 			{Name: "listCredentials", Handle: p.listCredentials},
 			{Name: "regenerateCredential", Handle: p.regenerate},
 			{Name: "replications", Method: http.MethodGet, Permission: RegistryType + "/replications/read", Handle: replications},
 		},
 	}
+}
+
+// Registry finds a registry by its global name, or returns store.ErrNotFound.
+func Registry(tx store.Tx, res *arm.Resources, name string) (*arm.Resource, error) {
+	for r, err := range res.Find(tx, RegistryType, nameIndex(name)) {
+		return r, err
+	}
+	return nil, store.ErrNotFound
+}
+
+func (p *provider) delete(_ context.Context, d *arm.Delete) error {
+	if p.Contents == nil {
+		return nil
+	}
+	if err := p.Contents.DeleteRegistry(d.Tx, d.Resource.UID); err != nil {
+		return fmt.Errorf("delete the images of registry %s: %w", d.Resource.ID, err)
+	}
+	d.After(p.Contents.Reclaim)
+	return nil
+}
+
+// limits are how much storage and how many webhooks a tier has:
+// https://learn.microsoft.com/azure/container-registry/container-registry-skus
+func limits(tier string) (bytes int64, webhooks int) {
+	switch tier {
+	case "Basic":
+		return 10 << 30, 2
+	case "Standard":
+		return 100 << 30, 10
+	}
+	return 500 << 30, 500
+}
+
+// listUsages tells how much a registry holds. What it may hold is told, and not
+// enforced.
+func (p *provider) listUsages(ctx context.Context, req *arm.Request) (*arm.Response, error) {
+	var out []any
+	err := p.kernel.Store().View(ctx, func(tx store.Tx) error {
+		r, err := p.kernel.Load(ctx, tx, req.ID)
+		if err != nil {
+			return err
+		}
+		var have int64
+		if p.Contents != nil {
+			if have, err = p.Contents.Usage(tx, r.UID); err != nil {
+				return err
+			}
+		}
+		bytes, webhooks := limits(r.Body.String("sku.tier"))
+		out = []any{
+			map[string]any{"name": "Size", "limit": bytes, "currentValue": have, "unit": "Bytes"},
+			map[string]any{"name": "Webhooks", "limit": webhooks, "currentValue": 0, "unit": "Count"},
+		}
+		return nil
+	})
+	return arm.OK(map[string]any{"value": out}), err
 }
 
 // inUse is the ID of the registry that has a name, or "".

@@ -18,7 +18,7 @@ const (
 )
 
 func newEnv(t *testing.T) *rptest.Env {
-	e := rptest.New(t, rptest.Options{}, resources.Provider(), containerregistry.Provider())
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), containerregistry.Provider(containerregistry.Deps{}))
 	e.NewGroup()
 	return e
 }
