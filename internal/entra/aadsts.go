@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // stsError is a refusal of the token service, by Entra's number for it.
@@ -94,6 +95,49 @@ func errRefreshExpired(e *refreshError) *stsError {
 func errRevoked() *stsError {
 	return &stsError{50173, http.StatusBadRequest, "invalid_grant",
 		"The provided grant has expired due to it being revoked, a fresh auth token is needed."}
+}
+
+func errNoUser(upn, tenant string) *stsError {
+	return &stsError{50034, http.StatusBadRequest, "invalid_grant", fmt.Sprintf(
+		"The user account %s does not exist in the %s directory. To sign into this application, the account must be added to the directory.", upn, tenant)}
+}
+
+func errPassword() *stsError {
+	return &stsError{50126, http.StatusBadRequest, "invalid_grant", "Error validating credentials due to invalid username or password."}
+}
+
+func errDisabled() *stsError {
+	return &stsError{50057, http.StatusBadRequest, "invalid_grant", "The user account is disabled."}
+}
+
+func errAssertionMalformed() *stsError {
+	return &stsError{50027, http.StatusBadRequest, "invalid_request", "JWT token is invalid or malformed."}
+}
+
+func errNoFederated() *stsError {
+	return &stsError{70025, http.StatusUnauthorized, "invalid_client",
+		"The client has no configured federated identity credentials. Please refer to the following documentation for more information: https://aka.ms/aadsts70025"}
+}
+
+func errFederated(number int, what, value string) *stsError {
+	return &stsError{number, http.StatusUnauthorized, "invalid_client", fmt.Sprintf(
+		"No matching federated identity record found for presented assertion %s '%s'. Please check your federated identity credential "+
+			"Subject, Audience and Issuer against the presented assertion. https://learn.microsoft.com/entra/workload-id/workload-identity-federation", what, value)}
+}
+
+func errAssertionSignature() *stsError {
+	return &stsError{700027, http.StatusUnauthorized, "invalid_client", "The certificate with identifier used to sign the client assertion is not registered on application, or client assertion failed signature validation."}
+}
+
+func errAssertionTime(now time.Time) *stsError {
+	return &stsError{700024, http.StatusUnauthorized, "invalid_client", fmt.Sprintf(
+		"Client assertion is not within its valid time range. Current time: %s.", now.UTC().Format(time.RFC3339))}
+}
+
+// What Entra says in particular when it cannot reach an issuer is not known
+// beyond the number.
+func errIssuer(issuer string, err error) *stsError {
+	return &stsError{50166, http.StatusBadRequest, "invalid_request", fmt.Sprintf("Request to External OIDC endpoint failed: %s: %v.", issuer, err)}
 }
 
 func errInstance() *stsError {

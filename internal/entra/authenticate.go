@@ -84,11 +84,11 @@ func (d *Directory) Authenticate(ctx context.Context, r *http.Request, audiences
 func (d *Directory) AuthenticateClient(ctx context.Context, clientID, secret string) (*Principal, error) {
 	var p *principal
 	err := d.cfg.Store.View(ctx, func(tx store.Tx) error {
-		app, err := d.client(tx, &tokenRequest{tenant: d.cfg.TenantID, clientID: clientID, secret: secret})
+		appID, err := d.client(tx, &tokenRequest{tenant: d.cfg.TenantID, clientID: clientID, secret: secret})
 		if err != nil {
 			return err
 		}
-		p, err = first(&d.tables.principals, tx, byAppID, app.AppID)
+		p, err = first(&d.tables.principals, tx, byAppID, appID)
 		return noPrincipal(err, clientID)
 	})
 	refused := (*stsError)(nil)

@@ -67,6 +67,9 @@ func (d *Directory) bootstrap(ctx context.Context) (Credentials, error) {
 	if creds.TenantID != d.cfg.TenantID {
 		return Credentials{}, fmt.Errorf("%s is for tenant %s, and this is tenant %s", d.cfg.OwnerFile, creds.TenantID, d.cfg.TenantID)
 	}
+	if err := d.rebuild(ctx); err != nil {
+		return Credentials{}, err
+	}
 	ready := false
 	err = d.cfg.Store.View(ctx, func(tx store.Tx) error {
 		ready, err = d.ownerReady(tx, creds)
@@ -80,6 +83,11 @@ func (d *Directory) bootstrap(ctx context.Context) (Credentials, error) {
 		return Credentials{}, err
 	}
 	return creds, d.cfg.Store.Update(ctx, func(tx store.Tx) error { return d.putOwner(tx, creds, hashed) })
+}
+
+// ownerGraphRoles let the owner of a home keep its directory.
+func ownerGraphRoles() []string {
+	return []string{GraphReadDirectory, GraphWriteApplications, GraphWriteGroups, GraphWriteUsers}
 }
 
 // The owner's secret outlives every clock that a user may advance.
@@ -125,7 +133,41 @@ func (d *Directory) newOwner(ctx context.Context) (Credentials, error) {
 const (
 	settings = "entra/setting"
 	ownerKey = "owner"
+	// layoutKey says which indexes the directory was written with.
+	layoutKey = "layout"
+	layout    = "2"
 )
+
+// rebuild writes a directory of an earlier layout anew, so that all of it is in
+// the indexes that came later.
+func (d *Directory) rebuild(ctx context.Context) error {
+	return d.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		have, err := tx.Get(settings, layoutKey)
+		if err != nil && !errors.Is(err, store.ErrNotFound) || string(have) == layout {
+			return err
+		}
+		if err := errors.Join(rewrite(tx, &d.tables.principals), rewrite(tx, &d.tables.applications)); err != nil {
+			return err
+		}
+		return tx.Put(settings, layoutKey, []byte(layout))
+	})
+}
+
+func rewrite[T any](tx store.Tx, c *store.Collection[T]) error {
+	var all []*T
+	for v, err := range c.All(tx, store.Range{}) {
+		if err != nil {
+			return err
+		}
+		all = append(all, v)
+	}
+	for _, v := range all {
+		if err := errors.Join(c.Delete(tx, c.Key(v)), c.Put(tx, v)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (d *Directory) ownerReady(tx store.Tx, creds Credentials) (bool, error) {
 	id, err := tx.Get(settings, ownerKey)
@@ -135,11 +177,15 @@ func (d *Directory) ownerReady(tx store.Tx, creds Credentials) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err := d.principal(tx, creds.ObjectID); err != nil {
+	owner, err := d.principal(tx, creds.ObjectID)
+	if err != nil {
 		if errors.Is(err, ErrNoPrincipal) {
 			err = nil
 		}
 		return false, err
+	}
+	if !slices.Equal(owner.GraphRoles, ownerGraphRoles()) {
+		return false, nil
 	}
 	app, err := d.tables.applications.Get(tx, creds.ClientID)
 	if errors.Is(err, store.ErrNotFound) {
@@ -170,9 +216,7 @@ func (d *Directory) putOwner(tx store.Tx, creds Credentials, secret clientSecret
 		return err
 	}
 	sp.AppID = creds.ClientID
-	if !slices.Contains(sp.GraphRoles, GraphReadDirectory) {
-		sp.GraphRoles = append(sp.GraphRoles, GraphReadDirectory)
-	}
+	sp.GraphRoles = ownerGraphRoles()
 	return errors.Join(
 		d.tables.applications.Put(tx, app),
 		d.tables.principals.Put(tx, sp),

@@ -198,7 +198,10 @@ func TestGraph(t *testing.T) {
 	if status, value := find("appId eq 'nobody'"); status != 200 || len(value) != 0 {
 		t.Errorf("nobody: %d %v", status, value)
 	}
-	if status, value := find("startswith(displayName,'a')"); status != 501 {
+	if status, value := find("startswith(displayName,'AZ')"); status != 200 || len(value) != 1 {
+		t.Errorf("by name: %d %v", status, value)
+	}
+	if status, value := find("endswith(displayName,'a')"); status != 501 {
 		t.Errorf("another filter: %d %v", status, value)
 	}
 	status, doc := ask(owner, http.MethodGet, "/v1.0/users?"+url.Values{"$filter": {"userPrincipalName eq '" + ada.UPN + "'"}, "$select": {"id"}}.Encode(), "")
@@ -227,9 +230,10 @@ func TestGraph(t *testing.T) {
 	refused("no token", "", list, 401, "InvalidAuthenticationToken")
 	refused("another audience", h.token(t, c.ObjectID, armAudience), list, 401, "InvalidAuthenticationToken")
 	refused("no role", h.token(t, id.PrincipalID, "https://graph.microsoft.com"), list, 403, "Authorization_RequestDenied")
-	refused("no operation", owner, "/v1.0/me", 501, "NotImplementedByAzimuth")
+	refused("no operation", owner, "/v1.0/organization", 501, "NotImplementedByAzimuth")
+	refused("no user", owner, "/v1.0/me", 400, "BadRequest")
 	refused("a user as another kind", owner, "/v1.0/servicePrincipals/"+ada.ObjectID, 404, "Request_ResourceNotFound")
 	refused("nobody", owner, "/v1.0/users/nobody", 404, "Request_ResourceNotFound")
-	refused("below one", owner, "/v1.0/users/"+ada.ObjectID+"/memberOf", 501, "NotImplementedByAzimuth")
+	refused("below one", owner, "/v1.0/users/"+ada.ObjectID+"/manager", 501, "NotImplementedByAzimuth")
 	refused("no parameter", owner, list+"&%24expand=owners", 501, "NotImplementedByAzimuth")
 }

@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -55,6 +57,11 @@ type Config struct {
 	// the instance metadata endpoint came from. Nil means that no caller is a
 	// node.
 	NodeGrant func(context.Context) (secret string, ok bool)
+	// Wall is the time of day, by which tokens of other issuers are good; time.Now
+	// if nil.
+	Wall func() time.Time
+	// HTTP reaches other issuers; a client of its own if nil.
+	HTTP *http.Client
 	// Logger is told of what an operator should see. Nil discards.
 	Logger *slog.Logger
 }
@@ -70,6 +77,7 @@ type Directory struct {
 	verified  recent[[32]byte, *claims] // tokens whose signature is known to be right
 	secrets   recent[[32]byte, string]  // client secrets known to be right, to their ID
 	pepper    [32]byte                  // keeps the keys of secrets from being secrets themselves
+	issuers   issuers
 }
 
 // Open returns the directory kept in cfg.Store, making a signing key if there is
@@ -87,7 +95,13 @@ func Open(cfg Config) (*Directory, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Directory{cfg: cfg, log: cfg.Logger, tables: newTables()}
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
+	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = &http.Client{Timeout: fetchTimeout}
+	}
+	d := &Directory{cfg: cfg, log: cfg.Logger, tables: newTables(), issuers: issuers{client: cfg.HTTP}}
 	rand.Read(d.pepper[:])
 	var err error
 	if d.resources, err = builtinResources(); err != nil {

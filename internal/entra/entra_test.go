@@ -34,6 +34,7 @@ type home struct {
 	dir   string
 	db    *sqlite.Store
 	clock *clock.Manual
+	http  *http.Client // to other issuers
 	*entra.Directory
 }
 
@@ -86,7 +87,7 @@ func (h *home) open(t testing.TB) {
 	}
 	h.db = db
 	h.Directory, err = entra.Open(entra.Config{
-		Store: db, Clock: h.clock, KeyDir: filepath.Join(h.dir, "ca"), OwnerFile: filepath.Join(h.dir, "owner.json"),
+		Store: db, Clock: h.clock, KeyDir: filepath.Join(h.dir, "ca"), OwnerFile: filepath.Join(h.dir, "owner.json"), HTTP: h.http,
 		NodeGrant: func(ctx context.Context) (string, bool) {
 			secret, ok := ctx.Value(nodeKey{}).(string)
 			return secret, ok

@@ -2,6 +2,7 @@ package entra
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,41 +34,51 @@ func FuzzParseToken(f *testing.F) {
 }
 
 func FuzzParseFilter(f *testing.F) {
-	for _, seed := range []string{"appId eq 'x'", "servicePrincipalNames/any(c:c eq 'it''s')", "appId eq ''", "appId eq 'a' or appId eq 'b'", "servicePrincipalNames/any(c:d eq 'x')"} {
+	for _, seed := range []string{"appId eq 'x'", "servicePrincipalNames/any(c:c eq 'it''s')", "appId eq ''", "appId eq 'a' or appId eq 'b'",
+		"servicePrincipalNames/any(c:d eq 'x')", "startswith(displayName,'a') and accountEnabled eq true"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, filter string) {
-		name, ok := parseFilter(filter)
+		cond, ok := parseFilter(filter)
 		if !ok {
 			return
 		}
-		if name == "" {
-			t.Errorf("%q names nobody", filter)
+		var again []string
+		for _, c := range cond {
+			value := "'" + strings.ReplaceAll(c.value, "'", "''") + "'"
+			if c.prefix {
+				again = append(again, "startswith("+c.property+","+value+")")
+			} else {
+				again = append(again, c.property+" eq "+value)
+			}
 		}
-		again := "appId eq '" + strings.ReplaceAll(name, "'", "''") + "'"
-		if got, ok := parseFilter(again); !ok || got != name {
-			t.Errorf("%q: %q, then %q, %v", filter, name, got, ok)
+		if got, ok := parseFilter(strings.Join(again, " and ")); !ok || !slices.Equal(got, cond) {
+			t.Errorf("%q: %v, then %v, %v", filter, cond, got, ok)
 		}
 	})
 }
 
 func TestParseFilter(t *testing.T) {
-	for filter, want := range map[string]string{
-		"appId eq 'x'":                                "x",
-		" appId eq 'it''s' ":                          "it's",
-		"servicePrincipalNames/any(c:c eq 'x')":       "x",
-		"servicePrincipalNames/any(s: s eq 'a:b')":    "a:b",
-		"appId eq 'a' or appId eq 'b'":                "",
-		"appId eq 'a' and accountEnabled eq 'b'":      "",
-		"servicePrincipalNames/any(c:d eq 'x')":       "",
-		"appId eq ''":                                 "",
-		"appId ne 'x'":                                "",
-		"":                                            "",
-		"displayName eq 'x'":                          "",
-		"servicePrincipalNames/any(c:c eq 'x') or ''": "",
+	for filter, want := range map[string]condition{
+		"":                                      {},
+		"appId eq 'x'":                          {{"appId", false, "x"}},
+		" appId eq 'it''s' ":                    {{"appId", false, "it's"}},
+		"appId eq ''":                           {{"appId", false, ""}},
+		"servicePrincipalNames/any(c:c eq 'x')": {{"servicePrincipalNames", false, "x"}},
+		"servicePrincipalNames/any(s: s eq 'a:b')":                     {{"servicePrincipalNames", false, "a:b"}},
+		"startswith(displayName,'a b') and mailNickname eq 'b'":        {{"displayName", true, "a b"}, {"mailNickname", false, "b"}},
+		"accountEnabled eq true and startswith(displayName, 'and b,')": {{"accountEnabled", false, "true"}, {"displayName", true, "and b,"}},
 	} {
-		if got, ok := parseFilter(filter); got != want || ok != (want != "") {
-			t.Errorf("%q: %q, %v, want %q", filter, got, ok, want)
+		if got, ok := parseFilter(filter); !ok || !slices.Equal(got, want) {
+			t.Errorf("%q: %v, %v, want %v", filter, got, ok, want)
+		}
+	}
+	for _, bad := range []string{
+		"appId eq 'a' or appId eq 'b'", "servicePrincipalNames/any(c:d eq 'x')", "appId ne 'x'", "appId eq 'a", "appId eq 'a' and", "and",
+		"servicePrincipalNames/any(c:c eq 'x') or ''", "startswith(displayName,'a'", "startswith(,'a')", "endswith(displayName,'a')", "appId eq 'a'b", "a/b eq 'c'",
+	} {
+		if got, ok := parseFilter(bad); ok {
+			t.Errorf("%q: %v", bad, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -32,21 +33,45 @@ type graphError struct {
 func (e *graphError) Error() string { return e.code + ": " + e.message }
 
 // GraphHandler serves the part of Microsoft Graph 1.0 that clients of the other
-// services need: to find a service principal by its names, and objects by ID.
+// services need: to find and keep users, groups, applications and their service
+// principals.
 func (d *Directory) GraphHandler() http.Handler {
+	mux := http.NewServeMux()
+	for _, route := range d.graphRoutes() {
+		mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) {
+			d.answerGraph(w, r, func() (int, any, error) { return d.serveGraph(w, r, route) })
+		})
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := d.serveGraph(w, r)
-		if err == nil {
-			writeJSON(w, http.StatusOK, body)
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
 			return
 		}
-		var refusal *graphError
-		if !errors.As(err, &refusal) {
-			d.log.Error("the directory failed", keyPath, r.URL.Path, keyError, err)
-			refusal = &graphError{http.StatusInternalServerError, "InternalServerError", "The directory failed."}
-		}
-		d.writeGraphError(w, r, refusal)
+		d.answerGraph(w, r, func() (int, any, error) {
+			if _, err := d.graphCaller(r, ""); err != nil {
+				return 0, nil, err
+			}
+			return 0, nil, notInGraph(r.Method + " " + r.URL.Path)
+		})
 	})
+}
+
+func (d *Directory) answerGraph(w http.ResponseWriter, r *http.Request, serve func() (int, any, error)) {
+	status, body, err := serve()
+	if err == nil {
+		if body == nil {
+			w.WriteHeader(status)
+			return
+		}
+		writeJSON(w, status, body)
+		return
+	}
+	var refusal *graphError
+	if !errors.As(err, &refusal) {
+		d.log.Error("the directory failed", keyPath, r.URL.Path, keyError, err)
+		refusal = &graphError{http.StatusInternalServerError, "InternalServerError", "The directory failed."}
+	}
+	d.writeGraphError(w, r, refusal)
 }
 
 func (d *Directory) writeGraphError(w http.ResponseWriter, r *http.Request, e *graphError) {
@@ -68,64 +93,80 @@ func (d *Directory) writeGraphError(w http.ResponseWriter, r *http.Request, e *g
 	}})
 }
 
-func (d *Directory) serveGraph(w http.ResponseWriter, r *http.Request) (any, error) {
-	if err := d.graphCaller(r); err != nil {
-		return nil, err
-	}
-	path := strings.TrimSuffix(r.URL.Path, "/")
-	switch {
-	case r.Method == http.MethodPost && path == "/v1.0/directoryObjects/getByIds":
-		return d.graphByIDs(w, r)
-	case r.Method == http.MethodGet && path == "/v1.0/servicePrincipals":
-		return d.graphFind(r, "servicePrincipals", byAppID, parseFilter)
-	case r.Method == http.MethodGet && path == "/v1.0/users":
-		return d.graphFind(r, "users", byUPN, func(filter string) (string, bool) { return parseEquals(filter, "userPrincipalName") })
-	}
-	set, id, one := strings.Cut(strings.TrimPrefix(path, "/v1.0/"), "/")
-	if one && r.Method == http.MethodGet && !strings.Contains(id, "/") {
-		switch set {
-		case "servicePrincipals":
-			return d.graphGet(r, set, id, TypeServicePrincipal)
-		case "users":
-			return d.graphGet(r, set, id, TypeUser)
-		}
-	}
-	return nil, notInGraph(r.Method + " " + r.URL.Path)
+// graphRoute is one operation. The permission is what a service principal needs
+// besides being able to read the directory; "" for reading.
+type graphRoute struct {
+	pattern, permission string
+	serve               func(*graphCall) (int, any, error)
 }
 
-// graphGet is one member of a set, by its object ID; users by their UPN, too.
-func (d *Directory) graphGet(r *http.Request, set, id, kind string) (any, error) {
-	q := r.URL.Query()
-	for name := range q {
-		if name != "$select" {
-			return nil, notInGraph("the query parameter " + name)
+// graphCall is one call, inside a transaction: one that may write if the route
+// has a permission.
+type graphCall struct {
+	d      *Directory
+	tx     store.Tx
+	r      *http.Request
+	body   map[string]any
+	caller *principal
+}
+
+// set is the set of objects that the path names, as Graph spells it.
+func (c *graphCall) set() string {
+	set, _, _ := strings.Cut(strings.TrimPrefix(c.r.URL.Path, "/v1.0/"), "/")
+	for _, known := range []string{setUsers, setGroups, setApplications, setServicePrincipals} {
+		if strings.EqualFold(set, known) {
+			return known
 		}
 	}
-	var doc map[string]any
-	err := d.cfg.Store.View(r.Context(), func(tx store.Tx) error {
-		p, err := d.principal(tx, id)
-		if errors.Is(err, ErrNoPrincipal) && kind == TypeUser {
-			if p, err = first(&d.tables.principals, tx, byUPN, id); errors.Is(err, store.ErrNotFound) {
-				err = ErrNoPrincipal
-			}
-		}
-		if errors.Is(err, ErrNoPrincipal) || err == nil && p.Type != kind {
-			return &graphError{http.StatusNotFound, "Request_ResourceNotFound",
-				fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
-		}
-		if err != nil {
-			return err
-		}
-		doc = graphObject(p)
-		return nil
-	})
+	return set
+}
+
+func (d *Directory) serveGraph(w http.ResponseWriter, r *http.Request, route graphRoute) (status int, body any, err error) {
+	caller, err := d.graphCaller(r, route.permission)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
+	}
+	c := &graphCall{d: d, r: r, caller: caller}
+	if r.Method == http.MethodPost || r.Method == http.MethodPatch {
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxGraphBody)).Decode(&c.body)
+		if err != nil || c.body == nil {
+			return 0, nil, &graphError{http.StatusBadRequest, "BadRequest", "Unable to read JSON request payload."}
+		}
+	}
+	in := d.cfg.Store.View
+	if route.permission != "" {
+		in = d.cfg.Store.Update
+	}
+	err = in(r.Context(), func(tx store.Tx) (err error) {
+		c.tx = tx
+		status, body, err = route.serve(c)
+		return err
+	})
+	return status, body, err
+}
+
+// noObject is the refusal of what is not in the directory.
+func noObject(id string) *graphError {
+	return &graphError{http.StatusNotFound, "Request_ResourceNotFound",
+		fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
+}
+
+func badGraph(format string, args ...any) *graphError {
+	return &graphError{http.StatusBadRequest, "Request_BadRequest", fmt.Sprintf(format, args...)}
+}
+
+// one answers with one object of the set.
+func (c *graphCall) one(status int, set string, doc map[string]any) (int, any, error) {
+	q := c.r.URL.Query()
+	for name := range q {
+		if name != "$select" {
+			return 0, nil, notInGraph("the query parameter " + name)
+		}
 	}
 	delete(doc, "@odata.type") // the set says it
 	selectOnly(doc, q.Get("$select"))
 	doc["@odata.context"] = graphAudience + "/v1.0/$metadata#" + set + "/$entity"
-	return doc, nil
+	return status, doc, nil
 }
 
 // selectOnly leaves what $select names, or all.
@@ -141,8 +182,9 @@ func notInGraph(operation string) *graphError {
 	return &graphError{http.StatusNotImplemented, "NotImplementedByAzimuth", operation + " is not implemented by Azimuth."}
 }
 
-// graphCaller checks who asks, and that they may read the directory.
-func (d *Directory) graphCaller(r *http.Request) error {
+// graphCaller checks who asks, and that they may read the directory and hold the
+// permission, if there is one.
+func (d *Directory) graphCaller(r *http.Request, permission string) (*principal, error) {
 	token, err := d.bearer(r)
 	var p *principal
 	if err == nil {
@@ -159,130 +201,81 @@ func (d *Directory) graphCaller(r *http.Request) error {
 		case ReasonTime:
 			message = "Lifetime validation failed, the token is expired."
 		}
-		return &graphError{http.StatusUnauthorized, "InvalidAuthenticationToken", message}
+		return nil, &graphError{http.StatusUnauthorized, "InvalidAuthenticationToken", message}
 	}
-	if err != nil {
-		return err
-	}
-	if p.Type == TypeServicePrincipal && !slices.Contains(p.GraphRoles, GraphReadDirectory) {
-		return &graphError{http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."}
-	}
-	return nil
-}
-
-func (d *Directory) graphByIDs(w http.ResponseWriter, r *http.Request) (any, error) {
-	var q struct {
-		IDs   []string `json:"ids"`
-		Types []string `json:"types"`
-	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxGraphBody)).Decode(&q); err != nil {
-		return nil, &graphError{http.StatusBadRequest, "BadRequest", "Unable to read JSON request payload."}
-	}
-	if len(q.IDs) == 0 || len(q.IDs) > maxGraphIDs {
-		return nil, &graphError{http.StatusBadRequest, "Request_BadRequest", fmt.Sprintf("The property 'ids' must have between 1 and %d values.", maxGraphIDs)}
-	}
-	value := []any{}
-	err := d.cfg.Store.View(r.Context(), func(tx store.Tx) error {
-		seen := map[string]bool{}
-		for _, id := range q.IDs {
-			p, err := d.principal(tx, id)
-			if errors.Is(err, ErrNoPrincipal) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			doc := graphObject(p)
-			kind, _ := doc["@odata.type"].(string)
-			kind = strings.TrimPrefix(kind, "#microsoft.graph.")
-			if seen[p.ObjectID] || !wantsType(q.Types, kind) {
-				continue
-			}
-			seen[p.ObjectID] = true
-			value = append(value, doc)
-		}
-		return nil
-	})
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"@odata.context": graphAudience + "/v1.0/$metadata#directoryObjects", "value": value}, nil
+	// Users read their directory and, here, change nothing in it: what a tenant
+	// lets its users do is a setting of each tenant.
+	reads := p.Type != TypeServicePrincipal || slices.Contains(p.GraphRoles, GraphReadDirectory)
+	if !reads || permission != "" && !slices.Contains(p.GraphRoles, permission) {
+		return nil, &graphError{http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."}
+	}
+	return p, nil
+}
+
+func (c *graphCall) byIDs() (int, any, error) {
+	ids, types := stringsIn(c.body["ids"]), stringsIn(c.body["types"])
+	if len(ids) == 0 || len(ids) > maxGraphIDs {
+		return 0, nil, badGraph("The property 'ids' must have between 1 and %d values.", maxGraphIDs)
+	}
+	value := []any{}
+	seen := map[string]bool{}
+	for _, id := range ids {
+		doc, err := c.object(id)
+		if errors.Is(err, ErrNoPrincipal) {
+			continue
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+		id, _ = doc["id"].(string)
+		kind, _ := doc["@odata.type"].(string)
+		if seen[id] || !wantsType(types, strings.TrimPrefix(kind, "#microsoft.graph.")) {
+			continue
+		}
+		seen[id] = true
+		value = append(value, doc)
+	}
+	return http.StatusOK, map[string]any{"@odata.context": graphAudience + "/v1.0/$metadata#directoryObjects", "value": value}, nil
+}
+
+// object is any object of the directory.
+func (c *graphCall) object(id string) (map[string]any, error) {
+	p, err := c.d.principal(c.tx, id)
+	if err == nil {
+		return graphObject(p), nil
+	}
+	if !errors.Is(err, ErrNoPrincipal) {
+		return nil, err
+	}
+	app, appErr := first(&c.d.tables.applications, c.tx, byObjectID, id)
+	if errors.Is(appErr, store.ErrNotFound) {
+		return nil, err
+	}
+	if appErr != nil {
+		return nil, appErr
+	}
+	return graphApplication(app), nil
+}
+
+// stringsIn is the texts of a JSON array.
+func stringsIn(v any) []string {
+	var out []string
+	list, _ := v.([]any)
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func wantsType(types []string, kind string) bool {
 	return len(types) == 0 || slices.ContainsFunc(types, func(t string) bool {
 		return strings.EqualFold(t, kind) || strings.EqualFold(t, "directoryObject")
 	})
-}
-
-// graphFind lists the one member of a set, or none, that a filter names. parse
-// reads the filters that are understood.
-func (d *Directory) graphFind(r *http.Request, set, index string, parse func(string) (string, bool)) (any, error) {
-	q := r.URL.Query()
-	for name := range q {
-		if name != "$filter" && name != "$top" && name != "$select" {
-			return nil, notInGraph("the query parameter " + name)
-		}
-	}
-	name, ok := parse(q.Get("$filter"))
-	if !ok {
-		return nil, notInGraph(fmt.Sprintf("the filter %q on %s", q.Get("$filter"), set))
-	}
-	value := []any{}
-	err := d.cfg.Store.View(r.Context(), func(tx store.Tx) error {
-		p, err := first(&d.tables.principals, tx, index, name)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		doc := graphObject(p)
-		delete(doc, "@odata.type") // a list of one type does not say it
-		selectOnly(doc, q.Get("$select"))
-		value = append(value, doc)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"@odata.context": graphAudience + "/v1.0/$metadata#" + set, "value": value}, nil
-}
-
-// parseFilter reads the two OData filters that name a service principal:
-// appId eq '…' and servicePrincipalNames/any(c:c eq '…').
-func parseFilter(filter string) (name string, ok bool) {
-	filter = strings.TrimSpace(filter)
-	if rest, ok := strings.CutPrefix(filter, "servicePrincipalNames/any("); ok {
-		variable, rest, ok := strings.Cut(rest, ":")
-		if !ok {
-			return "", false
-		}
-		variable = strings.TrimSpace(variable)
-		rest, ok = strings.CutSuffix(strings.TrimSpace(rest), ")")
-		if !ok || variable == "" || strings.ContainsAny(variable, " '()") {
-			return "", false
-		}
-		return parseEquals(rest, variable)
-	}
-	return parseEquals(filter, "appId")
-}
-
-// parseEquals reads property eq 'value', where a quote in the value is doubled.
-func parseEquals(s, property string) (value string, ok bool) {
-	rest, ok := strings.CutPrefix(strings.TrimSpace(s), property+" eq '")
-	if !ok {
-		return "", false
-	}
-	rest, ok = strings.CutSuffix(rest, "'")
-	if !ok {
-		return "", false
-	}
-	value = strings.ReplaceAll(rest, "''", "'")
-	if strings.Count(rest, "'") != 2*strings.Count(value, "'") {
-		return "", false // a single quote: there is more than one value
-	}
-	return value, value != ""
 }
 
 // graphObject is a principal as Microsoft Graph shows it.
@@ -297,7 +290,7 @@ func graphObject(p *principal) map[string]any {
 	case TypeServicePrincipal:
 		doc["@odata.type"] = "#microsoft.graph.servicePrincipal"
 		doc["appId"] = p.AppID
-		doc["accountEnabled"] = true
+		doc["accountEnabled"] = !p.Disabled
 		doc["servicePrincipalType"] = p.Kind
 		doc["servicePrincipalNames"] = []string{p.AppID}
 		alternative := []string{}
@@ -308,10 +301,24 @@ func graphObject(p *principal) map[string]any {
 			}
 		}
 		doc["alternativeNames"] = alternative
+		doc["passwordCredentials"], doc["keyCredentials"], doc["tags"] = []any{}, []any{}, []any{}
 	case TypeGroup:
 		doc["@odata.type"] = "#microsoft.graph.group"
+		doc["mailEnabled"], doc["securityEnabled"], doc["groupTypes"] = false, true, []string{}
+		doc["mailNickname"], doc["description"] = p.MailNickname, orNull(p.Description)
+		doc["createdDateTime"] = p.Created.UTC().Format(time.RFC3339)
 	default:
-		doc["userPrincipalName"] = p.UPN
+		doc["userPrincipalName"], doc["mailNickname"], doc["mail"] = p.UPN, p.MailNickname, nil
+		doc["accountEnabled"] = !p.Disabled
+		doc["givenName"], doc["surname"], doc["jobTitle"], doc["mobilePhone"] = nil, nil, nil, nil
+		doc["businessPhones"] = []string{}
 	}
 	return doc
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
 }

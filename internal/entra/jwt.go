@@ -31,8 +31,10 @@ type claims struct {
 	UniqueName string `json:"unique_name,omitempty"`
 	UPN        string `json:"upn,omitempty"`
 	TokenID    string `json:"uti"`
-	Version    string `json:"ver"`
-	ResourceID string `json:"xms_mirid,omitempty"` // managed identities
+	// PreferredName is the user's name in ID tokens.
+	PreferredName string `json:"preferred_username,omitempty"`
+	Version       string `json:"ver"`
+	ResourceID    string `json:"xms_mirid,omitempty"` // managed identities
 
 	keyID string // of the key that signed; not in the payload
 }

@@ -1,6 +1,7 @@
 package entra
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -49,6 +50,10 @@ func (d *Directory) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !d.isTenant(tenant) {
 		return errTenant(tenant)
+	}
+	if name, ok := strings.CutPrefix(rest, "userrealm/"); ok {
+		d.userRealm(w, name)
+		return nil
 	}
 	switch rest {
 	case ".well-known/openid-configuration":
@@ -112,7 +117,7 @@ func (d *Directory) openIDConfiguration(tenant, version string) map[string]any {
 	}
 	return map[string]any{
 		"token_endpoint":                        base + "/oauth2" + version + "/token",
-		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic"},
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
 		"jwks_uri":                              base + keys,
 		"response_modes_supported":              []string{"query", "fragment", "form_post"},
 		"subject_types_supported":               []string{"pairwise"},
@@ -157,7 +162,9 @@ func (d *Directory) serveToken(w http.ResponseWriter, r *http.Request, tenant st
 		return d.clientCredentials(w, r, req)
 	case "refresh_token":
 		return d.refreshGrant(w, r, req)
-	case "authorization_code", "device_code", "urn:ietf:params:oauth:grant-type:device_code", "password",
+	case "password":
+		return d.passwordGrant(w, r, req)
+	case "authorization_code", "device_code", "urn:ietf:params:oauth:grant-type:device_code",
 		"urn:ietf:params:oauth:grant-type:jwt-bearer":
 		return errNotImplemented("the grant type " + grantType)
 	default:
@@ -166,11 +173,12 @@ func (d *Directory) serveToken(w http.ResponseWriter, r *http.Request, tenant st
 }
 
 type tokenRequest struct {
-	form     url.Values
-	tenant   string
-	version  int
-	clientID string
-	secret   string
+	assertion *assertion // set by client
+	form      url.Values
+	tenant    string
+	version   int
+	clientID  string
+	secret    string
 }
 
 // audience returns the resource that a request is for.
@@ -204,30 +212,62 @@ func (q *tokenRequest) audience(appOnly bool) (string, error) {
 	return audience, nil
 }
 
-// client returns the application that asks, once it has proved itself.
-func (d *Directory) client(tx store.Tx, q *tokenRequest) (*application, error) {
+// client returns the client ID of the application that asks, once it has proved
+// itself with a secret or a token of another issuer. Managed identities have no
+// secrets, but may have federated credentials. The signature of such a token is
+// left in q for checkProof, which no transaction should wait for.
+func (d *Directory) client(tx store.Tx, q *tokenRequest) (string, error) {
+	if q.secret == "" && q.form.Get("client_assertion") != "" {
+		return d.assertedClient(tx, q)
+	}
 	app, err := d.tables.applications.Get(tx, strings.ToLower(q.clientID))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, errApplication(q.clientID, q.tenant)
+		return "", errApplication(q.clientID, q.tenant)
 	}
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if q.secret == "" {
-		if q.form.Has("client_assertion") {
-			return nil, errNotImplemented("client_assertion")
-		}
-		return nil, errNoSecret()
+		return "", errNoSecret()
 	}
 	switch v, err := d.checkSecret(app, q.secret); {
 	case err != nil:
-		return nil, err
+		return "", err
 	case v == secretExpired:
-		return nil, errSecretExpired(app.AppID)
+		return "", errSecretExpired(app.AppID)
 	case v != secretRight:
-		return nil, errSecret(app.AppID)
+		return "", errSecret(app.AppID)
 	}
-	return app, nil
+	return app.AppID, nil
+}
+
+// assertedClient is client for a client_assertion.
+func (d *Directory) assertedClient(tx store.Tx, q *tokenRequest) (string, error) {
+	if q.form.Get("client_assertion_type") != assertionType {
+		return "", errParameter("client_assertion_type")
+	}
+	p, err := first(&d.tables.principals, tx, byAppID, q.clientID)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", errApplication(q.clientID, q.tenant)
+	}
+	if err != nil {
+		return "", err
+	}
+	if q.assertion, err = readAssertion(q.form.Get("client_assertion")); err != nil {
+		return "", err
+	}
+	if strings.EqualFold(q.assertion.Issuer, q.clientID) {
+		return "", errNotImplemented("a client assertion signed with a certificate")
+	}
+	return p.AppID, d.matchFederated(tx, p.AppID, q.assertion)
+}
+
+// checkProof checks what of the client's proof was left.
+func (d *Directory) checkProof(ctx context.Context, q *tokenRequest) error {
+	if q.assertion == nil {
+		return nil
+	}
+	return d.checkAssertion(ctx, q.assertion)
 }
 
 func (d *Directory) clientCredentials(w http.ResponseWriter, r *http.Request, q tokenRequest) error {
@@ -236,7 +276,7 @@ func (d *Directory) clientCredentials(w http.ResponseWriter, r *http.Request, q 
 	}
 	var token Token
 	err := d.cfg.Store.View(r.Context(), func(tx store.Tx) error {
-		app, err := d.client(tx, &q)
+		appID, err := d.client(tx, &q)
 		if err != nil {
 			return err
 		}
@@ -244,7 +284,7 @@ func (d *Directory) clientCredentials(w http.ResponseWriter, r *http.Request, q 
 		if err != nil {
 			return err
 		}
-		p, err := first(&d.tables.principals, tx, byAppID, app.AppID)
+		p, err := first(&d.tables.principals, tx, byAppID, appID)
 		if errors.Is(err, store.ErrNotFound) {
 			return errApplication(q.clientID, q.tenant)
 		}
@@ -254,6 +294,9 @@ func (d *Directory) clientCredentials(w http.ResponseWriter, r *http.Request, q 
 		token, err = d.issue(tx, p, audience)
 		return err
 	})
+	if err == nil {
+		err = d.checkProof(r.Context(), &q)
+	}
 	if err != nil {
 		return d.tokenRefusal(err, &q)
 	}
@@ -292,6 +335,9 @@ func (d *Directory) refreshGrant(w http.ResponseWriter, r *http.Request, q token
 		token, err = d.issue(tx, p, audience)
 		return err
 	})
+	if err == nil {
+		err = d.checkProof(r.Context(), &q)
+	}
 	if err != nil {
 		return d.tokenRefusal(err, &q)
 	}

@@ -153,7 +153,10 @@ func TestTokenErrors(t *testing.T) {
 		"bad refresh token":   {path, with("grant_type", "refresh_token", "refresh_token", "x"), 400, "invalid_grant", 70000},
 		"device code":         {path, with("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), 501, "NotImplementedByAzimuth", 0},
 		"authorization code":  {path, with("grant_type", "authorization_code"), 501, "NotImplementedByAzimuth", 0},
-		"a certificate":       {path, with("client_secret", "", "client_assertion", "x"), 501, "NotImplementedByAzimuth", 0},
+		"no assertion type":   {path, with("client_secret", "", "client_assertion", "x"), 400, "invalid_request", 900144},
+		"no assertion":        {path, with("client_secret", "", "client_assertion", "x", "client_assertion_type", assertionType), 400, "invalid_request", 50027},
+		"no such user":        {path, with("grant_type", "password", "username", "x@y", "password", "z"), 400, "invalid_grant", 50034},
+		"no password":         {path, with("grant_type", "password", "username", "x@y"), 400, "invalid_request", 900144},
 		"another endpoint":    {"/common/oauth2/v2.0/devicecode", with(), 501, "NotImplementedByAzimuth", 0},
 	}
 	description := regexp.MustCompile(`^(AADSTS(\d+): )?.+ Trace ID: [0-9a-f-]{36} Correlation ID: 11112222-3333-4444-5555-666677778888 Timestamp: 2026-01-02 03:04:05Z$`)

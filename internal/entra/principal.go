@@ -60,6 +60,11 @@ type principal struct {
 	ResourceID  string    `json:"resourceId,omitempty"` // managed identities, as the resource was created
 	GraphRoles  []string  `json:"graphRoles,omitempty"`
 	Created     time.Time `json:"created"`
+	// Disabled principals get no tokens.
+	Disabled     bool          `json:"disabled,omitempty"`
+	MailNickname string        `json:"mailNickname,omitempty"` // users and groups
+	Description  string        `json:"description,omitempty"`
+	Password     *clientSecret `json:"password,omitempty"` // users
 }
 
 // application is an app registration: what has secrets.
@@ -70,8 +75,9 @@ type application struct {
 	Secrets     []clientSecret `json:"secrets,omitempty"`
 	// TokenVersion is 2 for an application that asks for version 2 tokens when
 	// it is the audience.
-	TokenVersion int       `json:"tokenVersion,omitempty"`
-	Created      time.Time `json:"created"`
+	TokenVersion   int       `json:"tokenVersion,omitempty"`
+	IdentifierURIs []string  `json:"identifierUris,omitempty"`
+	Created        time.Time `json:"created"`
 }
 
 // Names of the indexes.
@@ -82,6 +88,10 @@ const (
 	bySecret    = "secret"
 	byPrincipal = "principal"
 	byExpiry    = "expiry"
+	byName      = "name" // principals: type and display name
+	byObjectID  = "id"
+	byMember    = "member"
+	byGroup     = "group"
 )
 
 type tables struct {
@@ -89,6 +99,8 @@ type tables struct {
 	applications store.Collection[application]
 	grants       store.Collection[grant]
 	refresh      store.Collection[refreshToken]
+	members      store.Collection[membership]
+	federated    store.Collection[FederatedCredential]
 }
 
 func newTables() tables {
@@ -106,11 +118,16 @@ func newTables() tables {
 				byAppID:    func(p *principal) []string { return optional(p.AppID) },
 				byResource: func(p *principal) []string { return optional(p.ResourceID) },
 				byUPN:      func(p *principal) []string { return optional(p.UPN) },
+				byName:     func(p *principal) []string { return []string{nameEntry(p.Type, p.DisplayName)} },
 			},
 		},
 		applications: store.Collection[application]{
 			Name: "entra/application",
 			Key:  func(a *application) string { return a.AppID },
+			Indexes: map[string]func(*application) []string{
+				byObjectID: func(a *application) []string { return []string{a.ObjectID} },
+				byName:     func(a *application) []string { return []string{nameEntry("", a.DisplayName)} },
+			},
 		},
 		grants: store.Collection[grant]{
 			Name: "entra/grant",
@@ -128,8 +145,23 @@ func newTables() tables {
 				byExpiry:    func(r *refreshToken) []string { return []string{r.Expires.UTC().Format(sortableTime)} },
 			},
 		},
+		federated: store.Collection[FederatedCredential]{
+			Name: "entra/federated",
+			Key:  func(f *FederatedCredential) string { return f.AppID + "|" + strings.ToLower(f.Name) },
+		},
+		members: store.Collection[membership]{
+			Name: "entra/member",
+			Key:  func(m *membership) string { return m.Group + "|" + m.Member },
+			Indexes: map[string]func(*membership) []string{
+				byMember: func(m *membership) []string { return []string{m.Member} },
+				byGroup:  func(m *membership) []string { return []string{m.Group} },
+			},
+		},
 	}
 }
+
+// nameEntry sorts objects of a type by their names.
+func nameEntry(typ, name string) string { return typ + "|" + strings.ToLower(name) }
 
 // sortableTime sorts as text in the order of time.
 const sortableTime = "2006-01-02T15:04:05.000Z"
@@ -197,7 +229,8 @@ func (d *Directory) CreateUser(tx store.Tx, upn, displayName string) (*Principal
 	}
 	p, err := first(&d.tables.principals, tx, byUPN, upn)
 	if errors.Is(err, store.ErrNotFound) {
-		p = &principal{ObjectID: newID(), Type: TypeUser, DisplayName: displayName, UPN: upn, Created: d.cfg.Clock.Now()}
+		nickname, _, _ := strings.Cut(upn, "@")
+		p = &principal{ObjectID: newID(), Type: TypeUser, DisplayName: displayName, UPN: upn, MailNickname: nickname, Created: d.cfg.Clock.Now()}
 		err = d.tables.principals.Put(tx, p)
 	}
 	if err != nil {
@@ -266,7 +299,37 @@ func (d *Directory) DeletePrincipal(tx store.Tx, objectID string) error {
 	return nil
 }
 
+// remove removes a principal and the application that it is of.
 func (d *Directory) remove(tx store.Tx, p *principal) error {
+	if p.Kind == kindApplication {
+		if err := d.removeApplication(tx, p.AppID); err != nil {
+			return err
+		}
+	}
+	return d.removePrincipal(tx, p)
+}
+
+func (d *Directory) removeApplication(tx store.Tx, appID string) error {
+	if err := d.removeFederated(tx, appID); err != nil {
+		return err
+	}
+	return d.tables.applications.Delete(tx, appID)
+}
+
+func (d *Directory) removeFederated(tx store.Tx, appID string) error {
+	all, err := d.FederatedCredentials(tx, appID)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		if err := d.DeleteFederatedCredential(tx, appID, f.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Directory) removePrincipal(tx store.Tx, p *principal) error {
 	for g, err := range d.tables.grants.By(tx, byPrincipal, store.Range{Prefix: store.Exact(p.ObjectID)}) {
 		if err != nil {
 			return err
@@ -283,8 +346,11 @@ func (d *Directory) remove(tx store.Tx, p *principal) error {
 			return err
 		}
 	}
-	if p.Kind == kindApplication {
-		if err := d.tables.applications.Delete(tx, p.AppID); err != nil {
+	if err := d.leaveAll(tx, p.ObjectID); err != nil {
+		return err
+	}
+	if p.Kind == kindManagedIdentity {
+		if err := d.removeFederated(tx, p.AppID); err != nil {
 			return err
 		}
 	}

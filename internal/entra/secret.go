@@ -17,6 +17,8 @@ type clientSecret struct {
 	Salt       []byte    `json:"salt"`
 	Hash       []byte    `json:"hash"`
 	Iterations int       `json:"iterations"`
+	Name       string    `json:"name,omitempty"`
+	Start      time.Time `json:"start,omitzero"`
 	Expires    time.Time `json:"expires"`
 }
 
@@ -26,6 +28,8 @@ const (
 	// is a second line of defence, and may be short. About 3 ms.
 	secretIterations = 20_000
 	hintLength       = 3
+	// Passwords are chosen by people.
+	passwordIterations = 600_000
 )
 
 // newSecret returns 256 random bits in letters that need no quoting in any shell
@@ -40,6 +44,18 @@ func hashSecret(secret string, expires time.Time) (clientSecret, error) {
 	s := clientSecret{ID: newID(), Hint: secret[:hintLength], Salt: make([]byte, 16), Iterations: secretIterations, Expires: expires}
 	rand.Read(s.Salt)
 	hash, err := s.stretch(secret)
+	if err != nil {
+		return clientSecret{}, err
+	}
+	s.Hash = hash
+	return s, nil
+}
+
+// hashPassword is hashSecret for what a person chose. It does not expire.
+func hashPassword(password string) (clientSecret, error) {
+	s := clientSecret{ID: newID(), Salt: make([]byte, 16), Iterations: passwordIterations}
+	rand.Read(s.Salt)
+	hash, err := s.stretch(password)
 	if err != nil {
 		return clientSecret{}, err
 	}

@@ -40,13 +40,22 @@ type Definition struct {
 type Authorizer struct {
 	store   store.Store
 	res     *arm.Resources
+	groups  Groups
 	builtin map[string]*Definition
 	sorted  []*Definition
 }
 
-// New returns an Authorizer over the kernel's resources.
-func New(st store.Store, res *arm.Resources, cat *catalog.Catalog) *Authorizer {
-	a := &Authorizer{store: st, res: res, builtin: map[string]*Definition{}}
+// Groups knows who is in which group. *entra.Directory implements it.
+type Groups interface {
+	// Groups returns the object IDs of the groups that a principal is in,
+	// directly or through others.
+	Groups(tx store.Tx, objectID string) ([]string, error)
+}
+
+// New returns an Authorizer over the kernel's resources. Without groups, nobody
+// is in one.
+func New(st store.Store, res *arm.Resources, cat *catalog.Catalog, groups Groups) *Authorizer {
+	a := &Authorizer{store: st, res: res, groups: groups, builtin: map[string]*Definition{}}
 	for _, r := range cat.Roles() {
 		d := &Definition{
 			Name: strings.ToLower(r.Name), RoleName: r.RoleName, Description: r.Description,
@@ -113,8 +122,8 @@ func (a *Authorizer) Allowed(ctx context.Context, principalID, action string, da
 }
 
 // AllowedInTx is Allowed inside the caller's transaction. The cost depends on
-// the depth of the scope and the assignments of this principal on that line,
-// not on how many assignments there are.
+// the depth of the scope and the assignments of this principal and its groups on
+// that line, not on how many assignments there are.
 func (a *Authorizer) AllowedInTx(tx store.Tx, principalID, action string, data bool, scope string) (bool, error) {
 	if principalID == "" || action == "" {
 		return false, nil
@@ -124,6 +133,42 @@ func (a *Authorizer) AllowedInTx(tx store.Tx, principalID, action string, data b
 		return false, fmt.Errorf("rbac: scope: %w", err)
 	}
 	lineage := id.Lineage()
+	allowed, err := a.assigned(tx, principalID, action, data, lineage)
+	if err != nil || allowed {
+		return allowed, err
+	}
+	groups, err := a.groupsOf(tx, principalID)
+	if err != nil {
+		return false, err
+	}
+	for _, g := range groups {
+		if allowed, err := a.assigned(tx, g, action, data, lineage); err != nil || allowed {
+			return allowed, err
+		}
+	}
+	return false, nil
+}
+
+func (a *Authorizer) groupsOf(tx store.Tx, principalID string) ([]string, error) {
+	if a.groups == nil {
+		return nil, nil
+	}
+	groups, err := a.groups.Groups(tx, strings.ToLower(principalID))
+	if err != nil {
+		return nil, fmt.Errorf("rbac: %w", err)
+	}
+	return groups, nil
+}
+
+// Principals returns a principal and the groups that it is in: all whose
+// assignments are its own.
+func (a *Authorizer) Principals(tx store.Tx, principalID string) ([]string, error) {
+	groups, err := a.groupsOf(tx, principalID)
+	return append([]string{principalID}, groups...), err
+}
+
+// assigned decides from the assignments of one principal on a line of scopes.
+func (a *Authorizer) assigned(tx store.Tx, principalID, action string, data bool, lineage []arm.ID) (bool, error) {
 	for i := len(lineage) - 1; i >= 0; i-- { // broad assignments are the common ones
 		for r, err := range a.res.Find(tx, AssignmentType, AssignmentIndex(principalID, lineage[i].Key())) {
 			if err != nil {

@@ -36,7 +36,7 @@ func TestBuiltInRolesGrantWhatTheyShould(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := New(nil, nil, cat)
+	a := New(nil, nil, cat, nil)
 	role := func(name string) *Definition {
 		for _, d := range a.BuiltIn() {
 			if d.RoleName == name {

@@ -13,6 +13,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
+	"github.com/azimuth-ml/azimuth/internal/rp/managedidentity"
 	"github.com/azimuth-ml/azimuth/internal/rp/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/vault"
@@ -171,6 +172,22 @@ func (i identities) CreateIdentity(tx store.Tx, resourceID, name string) (arm.Id
 // DeleteIdentity implements arm.Identities.
 func (i identities) DeleteIdentity(tx store.Tx, resourceID string) error {
 	return i.dir.DeleteManagedIdentity(tx, resourceID)
+}
+
+// PutFederated implements managedidentity.Directory.
+func (i identities) PutFederated(tx store.Tx, f managedidentity.Federated) error {
+	err := i.dir.PutFederatedCredential(tx, entra.FederatedCredential{
+		AppID: f.ClientID, Name: f.Name, Issuer: f.Issuer, Subject: f.Subject, Audiences: f.Audiences,
+	})
+	if errors.Is(err, entra.ErrFederated) {
+		return arm.BadRequest("BadRequest", "%s", err)
+	}
+	return err
+}
+
+// DeleteFederated implements managedidentity.Directory.
+func (i identities) DeleteFederated(tx store.Tx, clientID, name string) error {
+	return i.dir.DeleteFederatedCredential(tx, clientID, name)
 }
 
 // principals tells role assignments who there is.

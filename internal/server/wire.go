@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -27,9 +29,11 @@ import (
 // other are bound late, through s.
 func (s *Server) wire(ctx context.Context) (err error) {
 	cfg, log := s.cfg, s.cfg.Log
+	upstream := gateway.UpstreamFromEnv(clientenv.Outer(os.Getenv))
 	if s.dir, err = entra.Open(entra.Config{
 		Store: s.store, Clock: s.clock, KeyDir: cfg.Home.CA(), OwnerFile: ownerFile(cfg.Home), Logger: log,
-		ManagementURIs: s.ownAudiences(),
+		ManagementURIs: s.ownAudiences(), Wall: time.Now,
+		HTTP: &http.Client{Transport: &http.Transport{Proxy: func(r *http.Request) (*url.URL, error) { return upstream(r.URL) }}},
 	}); err != nil {
 		return err
 	}
@@ -98,7 +102,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	if s.kernel, err = arm.New(arm.Config{
 		Store: s.store, Clock: s.clock, Log: log, Authenticator: s,
 		Authorizer: func(res *arm.Resources) arm.Authorizer {
-			s.roles = rbac.New(s.store, res, s.catalog)
+			s.roles = rbac.New(s.store, res, s.catalog, s.dir)
 			s.checker = preflight.New(s.store, res, s.catalog, s.roles, s.clock.Now)
 			return s.roles
 		},
@@ -118,7 +122,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	s.ca = ca.CertificatePEM()
 	s.gateway, err = gateway.New(gateway.Config{
 		CA: ca, Routes: s.routes(), Local: s.local(), Logger: log,
-		Upstream: gateway.UpstreamFromEnv(clientenv.Outer(os.Getenv)),
+		Upstream: upstream,
 	})
 	return err
 }

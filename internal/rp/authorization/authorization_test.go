@@ -99,6 +99,48 @@ func TestAssignmentLifecycle(t *testing.T) {
 	}
 }
 
+// What a group is assigned, its members have.
+func TestGroupAssignments(t *testing.T) {
+	e := newEnv(t)
+	// stands for a group: the directory of these tests has but service principals
+	guest, group := rptest.ObjectID(rptest.Guest), rptest.ObjectID(rptest.Owner)
+	names := map[string]string{group: uuid.NewString(), guest: uuid.NewString()}
+	e.Want(http.StatusCreated, "PUT", rptest.Group+auth+"roleAssignments/"+names[group], assign(group, reader))
+	e.Want(http.StatusCreated, "PUT", rptest.Sub+auth+"roleAssignments/"+names[guest], assign(guest, blob))
+	list := func(path string) []string {
+		var got []string
+		for path != "" {
+			r := e.Want(http.StatusOK, "GET", path, nil)
+			got = append(got, r.Names()...)
+			path = r.Body.String("nextLink")
+		}
+		slices.Sort(got)
+		return got
+	}
+	for _, member := range []bool{false, true, false} {
+		e.Directory.Memberships = nil
+		want, status := []string{names[guest]}, http.StatusForbidden
+		if member {
+			e.Directory.Memberships = map[string][]string{guest: {group}}
+			want, status = append(want, names[group]), http.StatusOK
+			slices.Sort(want)
+		}
+		if r := e.As(rptest.Guest, "GET", rptest.Group, nil); r.Status != status {
+			t.Errorf("member %v: %d %s", member, r.Status, r.Raw)
+		}
+		if r := e.As(rptest.Guest, "GET", rptest.Group+auth+"permissions", nil); member && len(r.Body.List("value")) != 2 {
+			t.Errorf("permissions of a member: %d %s", r.Status, r.Raw)
+		}
+		for _, top := range []string{"", "$top=1&"} {
+			for _, scope := range []string{rptest.Sub, rptest.Group} {
+				if got := list(scope + auth + "roleAssignments?" + top + "$filter=assignedTo('" + guest + "')"); !slices.Equal(got, want) {
+					t.Errorf("member %v: assignedTo at %s %s= %v, want %v", member, scope, top, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestAssignmentLists(t *testing.T) {
 	e := newEnv(t)
 	guest, owner := rptest.ObjectID(rptest.Guest), rptest.ObjectID(rptest.Owner)
@@ -228,7 +270,7 @@ func TestManyAssignments(t *testing.T) {
 		t.Fatal(err)
 	}
 	counted := &countingStore{Store: e.Store}
-	a := rbac.New(counted, e.Kernel.Resources(), mustCatalog(t))
+	a := rbac.New(counted, e.Kernel.Resources(), mustCatalog(t), nil)
 	if ok, err := a.Allowed(t.Context(), guest, "x/read", false, rptest.Group); err != nil || ok {
 		t.Fatal(ok, err)
 	}

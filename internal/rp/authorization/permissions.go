@@ -17,21 +17,14 @@ func (p *provider) permissions(ctx context.Context, req *arm.Request) (*arm.Resp
 		if _, err := p.scopeExists(ctx, tx, req.ID); err != nil {
 			return err
 		}
+		principals, err := p.Roles().Principals(tx, req.Caller.ObjectID)
+		if err != nil {
+			return err
+		}
 		for _, at := range req.ID.Lineage() {
-			index := rbac.AssignmentIndex(req.Caller.ObjectID, at.String())
-			for r, err := range p.kernel.Resources().Find(tx, rbac.AssignmentType, index) {
-				if err != nil {
+			for _, principal := range principals {
+				if err := p.permissionsOf(tx, principal, at, page); err != nil {
 					return err
-				}
-				d, err := p.Roles().Definition(tx, r.Body.String("properties.roleDefinitionId"))
-				if errors.Is(err, store.ErrNotFound) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				for _, v := range document(d).List("properties.permissions") {
-					page.Value = append(page.Value, v.(map[string]any))
 				}
 			}
 		}
@@ -41,4 +34,26 @@ func (p *provider) permissions(ctx context.Context, req *arm.Request) (*arm.Resp
 		return nil, err
 	}
 	return req.Kernel.PageResponse(req, page), nil
+}
+
+// permissionsOf adds the permissions of the roles that a principal is assigned
+// directly at a scope.
+func (p *provider) permissionsOf(tx store.Tx, principal string, at arm.ID, page *arm.Page) error {
+	index := rbac.AssignmentIndex(principal, at.String())
+	for r, err := range p.kernel.Resources().Find(tx, rbac.AssignmentType, index) {
+		if err != nil {
+			return err
+		}
+		d, err := p.Roles().Definition(tx, r.Body.String("properties.roleDefinitionId"))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, v := range document(d).List("properties.permissions") {
+			page.Value = append(page.Value, v.(map[string]any))
+		}
+	}
+	return nil
 }

@@ -28,6 +28,8 @@ type Roles interface {
 	// Definition finds a definition by its GUID or an ID that ends in it; the
 	// error is store.ErrNotFound when there is none.
 	Definition(tx store.Tx, id string) (*rbac.Definition, error)
+	// Principals is a principal and the groups that it is in.
+	Principals(tx store.Tx, principalID string) ([]string, error)
 }
 
 // Deps is what the provider needs. Roles is a function because decisions are

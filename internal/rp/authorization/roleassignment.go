@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -145,17 +146,33 @@ func (p *provider) listAssignments(ctx context.Context, req *arm.Request, scope 
 	if err != nil {
 		return nil, err
 	}
-	// assignedTo also means the principal's groups in Azure; nobody is a member
-	// of a group here
-	principal := t["principalid"]
-	if t.has("assignedto()") {
-		principal = t["assignedto()"]
-	}
 	page := &arm.Page{}
 	res := p.kernel.Resources()
 	err = p.kernel.Store().View(ctx, func(tx store.Tx) error {
 		if _, err := p.scopeExists(ctx, tx, scope); err != nil {
 			return err
+		}
+		var principals []string // empty: everybody's
+		switch {
+		case t.has("assignedto()"): // also through groups
+			var err error
+			if principals, err = p.Roles().Principals(tx, t["assignedto()"]); err != nil {
+				return err
+			}
+			slices.Sort(principals) // the order of their entries
+		case t.has("principalid"):
+			principals = []string{t["principalid"]}
+		}
+		// entries are those of a scope in the index
+		entries := func(scope arm.ID) []string {
+			if len(principals) == 0 {
+				return []string{scopeIndex(scope.String())}
+			}
+			var out []string
+			for _, id := range principals {
+				out = append(out, rbac.AssignmentIndex(id, scope.String()))
+			}
+			return out
 		}
 		var last *arm.Resource
 		var lastEntry string
@@ -175,20 +192,17 @@ func (p *provider) listAssignments(ctx context.Context, req *arm.Request, scope 
 		}
 		if after == "" { // what is above comes first, on the first page
 			for _, above := range scope.Lineage()[1:] {
-				entry := scopeIndex(above.String())
-				seq := res.Find(tx, rbac.AssignmentType, entry)
-				if principal != "" {
-					seq = res.Find(tx, rbac.AssignmentType, rbac.AssignmentIndex(principal, above.Key()))
-				}
-				for r, err := range seq {
-					if err != nil {
-						return err
+				for _, entry := range entries(above) {
+					for r, err := range res.Find(tx, rbac.AssignmentType, entry) {
+						if err != nil {
+							return err
+						}
+						doc, err := p.kernel.Render(ctx, tx, r)
+						if err != nil {
+							return err
+						}
+						page.Value = append(page.Value, doc)
 					}
-					doc, err := p.kernel.Render(ctx, tx, r)
-					if err != nil {
-						return err
-					}
-					page.Value = append(page.Value, doc)
 				}
 				if above.IsZero() {
 					break
@@ -196,17 +210,14 @@ func (p *provider) listAssignments(ctx context.Context, req *arm.Request, scope 
 			}
 			size += len(page.Value)
 		}
-		entryOf := func(scope arm.ID) string {
-			if principal != "" {
-				return rbac.AssignmentIndex(principal, scope.String())
-			}
-			return scopeIndex(scope.String())
-		}
 		// At the scope, then below it: what merely begins with the same letters,
 		// as rg-10 does with rg-1, is not read.
-		ranges := []string{store.Exact(entryOf(scope)), entryOf(scope) + "/"}
-		if t.has("atscope()") {
-			ranges = ranges[:1]
+		var ranges []string
+		for _, entry := range entries(scope) {
+			ranges = append(ranges, store.Exact(entry))
+			if !t.has("atscope()") {
+				ranges = append(ranges, entry+"/")
+			}
 		}
 		for _, prefix := range ranges {
 			for r, err := range res.FindPage(tx, rbac.AssignmentType, prefix, after) {
@@ -217,7 +228,11 @@ func (p *provider) listAssignments(ctx context.Context, req *arm.Request, scope 
 				if err != nil {
 					return err
 				}
-				if ok, err := add(r, entryOf(at)); err != nil || !ok {
+				entry := scopeIndex(at.String())
+				if len(principals) > 0 {
+					entry = rbac.AssignmentIndex(r.Body.String("properties.principalId"), at.String())
+				}
+				if ok, err := add(r, entry); err != nil || !ok {
 					return err
 				}
 			}

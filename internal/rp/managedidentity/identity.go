@@ -1,5 +1,5 @@
 // Package managedidentity is the resource provider Microsoft.ManagedIdentity:
-// user-assigned identities.
+// user-assigned identities and their federated credentials.
 package managedidentity
 
 import (
@@ -17,16 +17,20 @@ const (
 	IdentityType = namespace + "/userAssignedIdentities"
 )
 
-// Directory makes and removes the principals of identities. arm.Identities is
-// such a directory.
+// Directory makes and removes the principals of identities, and what they can be
+// signed in with.
 type Directory interface {
-	CreateIdentity(tx store.Tx, resourceID, name string) (arm.Identity, error)
-	DeleteIdentity(tx store.Tx, resourceID string) error
+	arm.Identities
+	// PutFederated creates or replaces a credential; its error is an *arm.Error
+	// if the credential cannot be as it is.
+	PutFederated(tx store.Tx, f Federated) error
+	// DeleteFederated removes one. Removing none is not an error.
+	DeleteFederated(tx store.Tx, clientID, name string) error
 }
 
 // Provider returns the descriptors of the namespace.
 func Provider(dir Directory) *arm.Provider {
-	return &arm.Provider{Namespace: namespace, Types: []*arm.ResourceType{{
+	return &arm.Provider{Namespace: namespace, Types: []*arm.ResourceType{federated(dir), {
 		Type:                IdentityType,
 		Tracked:             true,
 		NoProvisioningState: true,

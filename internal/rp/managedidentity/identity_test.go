@@ -24,3 +24,31 @@ func TestIdentity(t *testing.T) {
 	e.Want(http.StatusOK, "DELETE", id, nil)
 	e.Refused(http.StatusBadRequest, "InvalidResourceName", "", "PUT", rptest.Group+"/providers/Microsoft.ManagedIdentity/userAssignedIdentities/-x", `{"location":"eastus"}`)
 }
+
+func TestFederated(t *testing.T) {
+	dir := &rptest.Directory{}
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), managedidentity.Provider(dir))
+	e.NewGroup()
+	const id = rptest.Group + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/uai-1"
+	const path = id + "/federatedIdentityCredentials/github"
+	body := map[string]any{"properties": map[string]any{"issuer": "https://idp.example.com", "subject": "repo:o/r", "audiences": []string{"api://AzureADTokenExchange"}}}
+	e.Refused(http.StatusNotFound, "ParentResourceNotFound", "", "PUT", path, body)
+	client := e.Want(http.StatusCreated, "PUT", id, `{"location":"eastus"}`).Body.String("properties.clientId")
+	r := e.Want(http.StatusCreated, "PUT", path, body)
+	if f := dir.Federated[client+"/github"]; f.Issuer != "https://idp.example.com" || f.Subject != "repo:o/r" || len(f.Audiences) != 1 {
+		t.Errorf("credential: %+v, %s", f, r.Raw)
+	}
+	e.Want(http.StatusOK, "PUT", path, body)
+	e.Refused(http.StatusBadRequest, "BadRequest", "subject", "PUT", id+"/federatedIdentityCredentials/other", `{"properties":{}}`)
+	e.Refused(http.StatusBadRequest, "InvalidResourceName", "", "PUT", id+"/federatedIdentityCredentials/a", body)
+	if r := e.Want(http.StatusOK, "GET", id+"/federatedIdentityCredentials", nil); len(r.Names()) != 1 {
+		t.Errorf("list: %s", r.Raw)
+	}
+	e.Want(http.StatusOK, "DELETE", path, nil)
+	e.Want(http.StatusNoContent, "DELETE", path, nil)
+	e.Want(http.StatusCreated, "PUT", path, body)
+	e.Want(http.StatusOK, "DELETE", id, nil) // with what is in it
+	if len(dir.Federated) != 0 {
+		t.Errorf("left: %v", dir.Federated)
+	}
+}

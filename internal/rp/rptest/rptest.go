@@ -22,6 +22,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/catalog"
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
+	"github.com/azimuth-ml/azimuth/internal/rp/managedidentity"
 	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/store/sqlite"
@@ -107,7 +108,7 @@ func Open(t testing.TB, opt Options, providers ...*arm.Provider) (e *Env, stop f
 	e.Kernel, err = arm.New(arm.Config{
 		Store: st, Clock: e.Clock, Log: slog.New(slog.DiscardHandler), Authenticator: authenticator{},
 		Authorizer: func(res *arm.Resources) arm.Authorizer {
-			e.RBAC = rbac.New(st, res, cat)
+			e.RBAC = rbac.New(st, res, cat, e.Directory)
 			return authorizer{e.RBAC, opt.RBAC}
 		},
 		Identities: e.Directory, Sealer: sealer, Providers: append([]*arm.Provider{arm.Core()}, providers...),
@@ -171,7 +172,36 @@ const identityBucket = "rptest.identity"
 
 // Directory is the principals that an Env knows: Owner, Guest, and the managed
 // identities that the kernel made.
-type Directory struct{}
+type Directory struct {
+	// Memberships is the groups of principals, by object ID.
+	Memberships map[string][]string
+	// Federated is the credentials of user-assigned identities, by client ID and
+	// name with a slash between.
+	Federated map[string]managedidentity.Federated
+}
+
+// PutFederated implements managedidentity.Directory.
+func (d *Directory) PutFederated(_ store.Tx, f managedidentity.Federated) error {
+	if f.Subject == "" {
+		return arm.BadRequest("BadRequest", "A federated credential needs a subject.")
+	}
+	if d.Federated == nil {
+		d.Federated = map[string]managedidentity.Federated{}
+	}
+	d.Federated[f.ClientID+"/"+f.Name] = f
+	return nil
+}
+
+// DeleteFederated implements managedidentity.Directory.
+func (d *Directory) DeleteFederated(_ store.Tx, clientID, name string) error {
+	delete(d.Federated, clientID+"/"+name)
+	return nil
+}
+
+// Groups implements rbac.Groups.
+func (d *Directory) Groups(_ store.Tx, objectID string) ([]string, error) {
+	return d.Memberships[objectID], nil
+}
 
 // IdentityOf is the principal ID that a resource's identity gets.
 func IdentityOf(resourceID string) string {

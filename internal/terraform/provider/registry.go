@@ -15,6 +15,7 @@ func resourceTypes() []*resourceType {
 		machineLearningDatastoreBlobStorage(),
 		machineLearningDatastoreDataLake(),
 		machineLearningWorkspace(),
+		federatedIdentityCredential(),
 		managementLock(),
 		roleAssignment(),
 		roleDefinition(),
