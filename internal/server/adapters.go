@@ -146,6 +146,11 @@ func (a blobAccess) UserPrincipalName(ctx context.Context, objectID string) (upn
 	return upn, err
 }
 
+// Groups tells the blob service whom the ACL entries of groups are about.
+func (a blobAccess) Groups(ctx context.Context, principalID string) ([]string, error) {
+	return a.s.groups(ctx, principalID)
+}
+
 // Allowed implements blob.Access.
 func (a blobAccess) Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error) {
 	return a.s.roles.Allowed(ctx, principalID, action, data, scope)
@@ -362,7 +367,17 @@ func (a vaultAccess) Authorize(ctx context.Context, r *http.Request) (vault.Prin
 	if err != nil {
 		return vault.Principal{}, err
 	}
-	return vault.Principal{ObjectID: p.ObjectID, AppID: p.AppID, TenantID: p.TenantID}, nil
+	groups, err := a.s.groups(ctx, p.ObjectID)
+	return vault.Principal{ObjectID: p.ObjectID, AppID: p.AppID, TenantID: p.TenantID, Groups: groups}, err
+}
+
+// groups is the groups that a principal is in.
+func (s *Server) groups(ctx context.Context, objectID string) (ids []string, err error) {
+	err = s.store.View(ctx, func(tx store.Tx) error {
+		ids, err = s.dir.Groups(tx, objectID)
+		return err
+	})
+	return ids, err
 }
 
 // Allowed implements vault.Access.

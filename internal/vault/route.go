@@ -212,7 +212,7 @@ func (c *call) authorize(o *operation) error {
 	caller := fmt.Sprintf("appid=%s;oid=%s;iss=https://sts.windows.net/%s/", c.who.AppID, c.who.ObjectID, c.who.TenantID)
 	if !c.v.RBAC {
 		for _, p := range c.v.Policies {
-			if p.ObjectID == c.who.ObjectID && (p.allows(o.kind, o.permission) || o.also != "" && p.allows(o.kind, o.also)) {
+			if c.who.is(p.ObjectID) && (p.allows(o.kind, o.permission) || o.also != "" && p.allows(o.kind, o.also)) {
 				return nil
 			}
 		}

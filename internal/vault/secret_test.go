@@ -246,6 +246,7 @@ func TestSecretsAreRefused(t *testing.T) {
 		{"kv", "reader", "GET", "/secrets/mine" + v, "", 403, "Forbidden", "ForbiddenByRbac"},
 		{"old", "officer", "GET", "/secrets/mine" + v, "", 403, "Forbidden", "ForbiddenByPolicy"},
 		{"old", "reader", "GET", "/secrets/mine" + v, "", 404, "SecretNotFound", ""},
+		{"old", "member", "GET", "/secrets/mine" + v, "", 404, "SecretNotFound", ""}, // of a group with a policy
 		{"closed", "officer", "GET", "/secrets/mine" + v, "", 403, "Forbidden", "ForbiddenByConnection"},
 		{"kept", "officer", "DELETE", "/deletedsecrets/mine" + v, "", 403, "Forbidden", ""},
 		{"kv", "officer", "PUT", "/secrets/not_a_name" + v, `{"value":"x"}`, 400, "BadParameter", ""},

@@ -58,7 +58,19 @@ func (p *Policy) allows(k kind, permission string) bool {
 }
 
 // Principal is who calls.
-type Principal struct{ ObjectID, AppID, TenantID string }
+type Principal struct {
+	ObjectID, AppID, TenantID string
+	// Groups are the object IDs of the groups that it is in: access policies name
+	// groups, too.
+	Groups []string
+}
+
+// is reports whether the principal is what an access policy names: itself, or a
+// group that it is in.
+func (p Principal) is(objectID string) bool {
+	same := func(id string) bool { return strings.EqualFold(id, objectID) }
+	return same(p.ObjectID) || slices.ContainsFunc(p.Groups, same)
+}
 
 // Vaults looks vaults up.
 type Vaults interface {

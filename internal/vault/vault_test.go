@@ -37,7 +37,7 @@ func (access) Authorize(_ context.Context, r *http.Request) (vault.Principal, er
 	if id == "bad" {
 		return vault.Principal{}, vault.ErrBadToken
 	}
-	return vault.Principal{ObjectID: id}, nil
+	return vault.Principal{ObjectID: id, Groups: map[string][]string{"member": {"others", "READER"}}[id]}, nil
 }
 
 func (access) Allowed(_ context.Context, id, action, scope string) (bool, error) {
