@@ -126,6 +126,27 @@ func (k *Kernel) Render(ctx context.Context, tx store.Tx, r *Resource) (Doc, err
 	return k.render(ctx, tx, t, r)
 }
 
+// RenderChildren is the resources of a type directly in parent, as GET answers
+// them, for documents that list what they contain. It is never nil.
+func (k *Kernel) RenderChildren(ctx context.Context, tx store.Tx, parent ID, typ string) ([]any, error) {
+	out := []any{}
+	t := k.types.lookup(typ)
+	if t == nil {
+		return out, nil // nobody provides any
+	}
+	for r, err := range k.res.Children(tx, parent, typ) {
+		if err != nil {
+			return nil, err
+		}
+		doc, err := k.render(ctx, tx, t, r)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, map[string]any(doc))
+	}
+	return out, nil
+}
+
 func (k *Kernel) put(ctx context.Context, req *Request) (*Response, error) {
 	if err := k.authorize(ctx, req, req.Type.actionBase()+"/write", false, req.ID); err != nil {
 		return nil, err
@@ -342,6 +363,8 @@ func (k *Kernel) checkCommon(tx store.Tx, p *Put) error {
 	}
 	loc := doc.String("location")
 	switch {
+	case t.Global:
+		doc["location"] = "global"
 	case p.Existing != nil:
 		was := p.Existing.Body.String("location")
 		if loc != "" && NormalizeLocation(loc) != NormalizeLocation(was) {
@@ -526,20 +549,20 @@ func (k *Kernel) remove(ctx context.Context, tx store.Tx, req *Request, r *Resou
 		if err != nil {
 			return err
 		}
-		if err := k.removeOne(ctx, tx, req, c, true, after); err != nil {
+		if err := k.removeOne(ctx, tx, req, c, r.ParsedID(), after); err != nil {
 			return err
 		}
 	}
-	return k.removeOne(ctx, tx, req, r, false, after)
+	return k.removeOne(ctx, tx, req, r, r.ParsedID(), after)
 }
 
-func (k *Kernel) removeOne(ctx context.Context, tx store.Tx, req *Request, r *Resource, cascade bool, after *[]func()) error {
+func (k *Kernel) removeOne(ctx context.Context, tx store.Tx, req *Request, r *Resource, root ID, after *[]func()) error {
 	id := r.ParsedID()
 	t := k.types.lookup(id.Type())
 	if t != nil && t.Delete != nil {
 		sub := *req
 		sub.ID, sub.Type = id, t
-		if err := t.Delete(ctx, &Delete{Request: &sub, Tx: tx, Resource: r, Cascade: cascade, after: after}); err != nil {
+		if err := t.Delete(ctx, &Delete{Request: &sub, Tx: tx, Resource: r, Cascade: Key(r.ID) != root.Key(), Root: root, after: after}); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -30,6 +31,9 @@ type ResourceType struct {
 	// LocationOptional lets a tracked type leave its location out; it then takes
 	// that of its resource group.
 	LocationOptional bool
+	// Global types stand in no region: their location is "global", whatever a
+	// request says.
+	Global bool
 	// Identity lists the managed identity kinds that the type takes:
 	// "SystemAssigned", "UserAssigned". Empty: an identity is refused.
 	Identity []string
@@ -326,8 +330,17 @@ type Delete struct {
 	Resource *Resource
 	// Cascade is set when something that contains it is removed.
 	Cascade bool
+	// Root is what is being removed as a whole: Resource, or what contains it.
+	Root ID
 
 	after *[]func()
+}
+
+// GoesToo reports whether the resource with the given ID is removed as well, so
+// that its use of this one is no reason to keep it.
+func (d *Delete) GoesToo(id string) bool {
+	root, key := d.Root.Key(), Key(id)
+	return key == root || strings.HasPrefix(key, root+"/")
 }
 
 // After runs f once the removal is durable.
