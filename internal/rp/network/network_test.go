@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/rp/network"
 	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
@@ -13,15 +14,19 @@ import (
 
 const vnet = rptest.Group + "/providers/Microsoft.Network/virtualNetworks/vnet-1"
 
-func newEnv(t *testing.T, users func(string) []string) *rptest.Env {
-	e := rptest.New(t, rptest.Options{}, resources.Provider(), network.Provider(network.Deps{
+func providers(users func(string) []string) []*arm.Provider {
+	return []*arm.Provider{resources.Provider(), network.Provider(network.Deps{
 		Users: func(_ store.Tx, id string) ([]string, error) {
 			if users == nil {
 				return nil, nil
 			}
 			return users(id), nil
 		},
-	}))
+	})}
+}
+
+func newEnv(t *testing.T, users func(string) []string) *rptest.Env {
+	e := rptest.New(t, rptest.Options{}, providers(users)...)
 	e.NewGroup()
 	e.Want(http.StatusCreated, "PUT", vnet, `{"location":"eastus","properties":{"addressSpace":{"addressPrefixes":["10.1.0.0/16"]},"dhcpOptions":{"dnsServers":[]},"subnets":[]},"tags":{}}`)
 	return e
@@ -52,8 +57,8 @@ func TestSubnetRanges(t *testing.T) {
 	} {
 		e.Refused(http.StatusBadRequest, tc.code, tc.text, "PUT", vnet+"/subnets/"+tc.name, `{"properties":`+tc.body+`}`)
 	}
-	e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", "networkSecurityGroup", "PUT", vnet+"/subnets/x",
-		`{"properties":{"addressPrefix":"10.1.2.0/24","networkSecurityGroup":{"id":"/x"}}}`)
+	e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", "serviceEndpointPolicies", "PUT", vnet+"/subnets/x",
+		`{"properties":{"addressPrefix":"10.1.2.0/24","serviceEndpointPolicies":[{"id":"/x"}]}}`)
 	e.Refused(http.StatusNotFound, "ParentResourceNotFound", "", "PUT", strings.Replace(vnet, "vnet-1", "none", 1)+"/subnets/x", `{"properties":{"addressPrefix":"10.1.2.0/24"}}`)
 
 	r := e.Want(http.StatusCreated, "PUT", vnet+"/subnets/one", `{"name":"one","properties":{"addressPrefix":"10.1.2.0/24","delegations":[]}}`)

@@ -11,31 +11,39 @@ import (
 const (
 	namespace = "Microsoft.Network"
 
-	// VirtualNetworkType and SubnetType are the types of this provider.
+	// VirtualNetworkType and SubnetType are the types of networks.
 	VirtualNetworkType = namespace + "/virtualNetworks"
 	SubnetType         = VirtualNetworkType + "/subnets"
 )
 
 // Deps is what the provider needs.
 type Deps struct {
-	// Users names what stands in a subnet, as IDs, so that the subnet is not
-	// deleted below it. Nil means that nothing ever does.
+	// Users names what stands in a subnet besides this provider's own, as IDs, so
+	// that the subnet is not deleted below it. Nil means that nothing ever does.
 	Users func(tx store.Tx, subnetID string) ([]string, error)
 }
 
 type provider struct {
 	Deps
 	kernel *arm.Kernel
-	subnet *arm.ResourceType
+
+	subnets, securityRules, routes inline
 }
 
 // Provider returns the descriptors of the namespace.
 func Provider(deps Deps) *arm.Provider {
 	p := &provider{Deps: deps}
-	p.subnet = p.subnetType()
+	p.subnets = inline{typ: p.subnetType(), path: "properties.subnets", keep: true, complete: p.completeSubnet}
+	p.securityRules = inline{typ: p.securityRuleType(), path: "properties.securityRules", complete: completeSecurityRule}
+	p.routes = inline{typ: p.routeType(), path: "properties.routes", complete: completeRoute}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{p.virtualNetworkType(), p.subnet},
-		Bind:      func(k *arm.Kernel) { p.kernel = k },
+		Types: []*arm.ResourceType{
+			p.virtualNetworkType(), p.subnets.typ,
+			p.securityGroupType(), p.securityRules.typ, p.defaultSecurityRuleType(),
+			p.routeTableType(), p.routes.typ,
+			p.publicIPType(), p.natGatewayType(), p.interfaceType(),
+		},
+		Bind: func(k *arm.Kernel) { p.kernel = k },
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -22,70 +20,90 @@ func (p *provider) subnetType() *arm.ResourceType {
 			Text:    "A subnet name has 1 to 80 letters, digits, '_', '.' and '-', begins with a letter or digit and ends with one or with '_'.",
 		},
 		Unimplemented: map[string]string{
-			"properties.networkSecurityGroup":               "filters traffic",
-			"properties.routeTable":                         "routes traffic",
-			"properties.natGateway":                         "gives traffic a way out",
 			"properties.serviceEndpointPolicies":            "filters traffic to services",
 			"properties.ipAllocations":                      "takes prefixes from a pool",
 			"properties.ipamPoolPrefixAllocations":          "takes prefixes from a pool",
 			"properties.applicationGatewayIPConfigurations": "places an application gateway",
 		},
-		Put:    p.putSubnet,
+		Index: uses("properties.networkSecurityGroup", "properties.routeTable", "properties.natGateway"),
+		Put: func(ctx context.Context, put *arm.Put) error {
+			return p.putChild(ctx, put, p.subnets)
+		},
+		Read:   p.readSubnet,
 		Delete: p.deleteSubnet,
 	}
 }
 
-func (p *provider) putSubnet(_ context.Context, put *arm.Put) error {
-	var siblings []*arm.Resource
-	for r, err := range p.kernel.Resources().Children(put.Tx, put.ID.Parent(), SubnetType) {
+// readSubnet shows what stands in a subnet.
+func (p *provider) readSubnet(_ context.Context, tx store.Tx, r *arm.Resource) error {
+	var endpoints, configurations []any
+	for nic, err := range p.kernel.Resources().Find(tx, InterfaceType, subnetEntry(r.ID)) {
 		if err != nil {
 			return err
 		}
-		if arm.Key(r.ID) != put.ID.Key() {
-			siblings = append(siblings, r)
+		if id := nic.Body.String("properties.privateEndpoint.id"); id != "" {
+			endpoints = append(endpoints, map[string]any{"id": id})
+		}
+		for _, v := range nic.Body.List("properties.ipConfigurations") {
+			m, _ := v.(map[string]any)
+			configurations = append(configurations, map[string]any{"id": arm.Doc(m).String("id")})
 		}
 	}
-	if err := p.completeSubnet(put.Tx, put.Parent, put.Resource, put.Existing, siblings); err != nil {
-		return err
+	if endpoints != nil {
+		r.Body.Set("properties.privateEndpoints", endpoints)
+		r.Body.Set("properties.purpose", "PrivateEndpoints")
 	}
-	return p.touchNetwork(put.Tx, put.Parent.ID)
-}
-
-// touchNetwork gives the network a new etag: its document lists its subnets.
-func (p *provider) touchNetwork(tx store.Tx, id string) error {
-	return p.kernel.Resources().Update(tx, id, func(r *arm.Resource) error {
-		r.ETag = uuid.NewString()
-		return nil
-	})
+	if configurations != nil {
+		r.Body.Set("properties.ipConfigurations", configurations)
+	}
+	return nil
 }
 
 // completeSubnet checks a subnet against its network and siblings and fills in
 // what Azure fills in.
-func (p *provider) completeSubnet(tx store.Tx, network, r, existing *arm.Resource, siblings []*arm.Resource) error {
-	if err := p.checkRange(network, r, siblings); err != nil {
+func (p *provider) completeSubnet(ctx context.Context, put *arm.Put, c child) error {
+	if err := p.checkRange(c.parent, c.r, c.siblings); err != nil {
 		return err
 	}
-	if existing != nil {
-		was, is := Prefixes(existing), Prefixes(r)
-		users, err := p.users(tx, r.ID)
+	if c.existing != nil {
+		was, is := Prefixes(c.existing), Prefixes(c.r)
+		users, err := p.users(put.Tx, c.r.ID)
 		if err != nil {
 			return err
 		}
 		if len(users) > 0 && !samePrefixes(was, is) {
 			return arm.BadRequest("InUsePrefixCannotBeDeleted",
-				"IpPrefix %s on Subnet %s has active allocations and cannot be deleted.", was[0], r.Name())
+				"IpPrefix %s on Subnet %s has active allocations and cannot be deleted.", was[0], c.r.Name())
 		}
 	}
-	body := r.Body
+	for _, ref := range []reference{
+		{path: "properties.networkSecurityGroup", typ: SecurityGroupType, join: SecurityGroupType + "/join/action"},
+		{path: "properties.routeTable", typ: RouteTableType, join: RouteTableType + "/join/action"},
+		{path: "properties.natGateway", typ: NATGatewayType, join: NATGatewayType + "/join/action"},
+	} {
+		if _, err := p.refer(ctx, put, c.r, c.existing, c.parent.Body.String("location"), ref); err != nil {
+			return err
+		}
+	}
+	body := c.r.Body
+	for _, shown := range []string{"privateEndpoints", "ipConfigurations", "purpose"} {
+		body.Delete("properties." + shown)
+	}
 	body.Default("properties.delegations", []any{})
 	body.Default("properties.serviceEndpoints", []any{})
 	// Azure's default since the 2022 versions
 	body.Default("properties.privateEndpointNetworkPolicies", "Disabled")
 	body.Default("properties.privateLinkServiceNetworkPolicies", "Enabled")
+	if err := oneOf(body, "properties.privateEndpointNetworkPolicies", "Disabled", "Enabled", "NetworkSecurityGroupEnabled", "RouteTableEnabled"); err != nil {
+		return err
+	}
+	if err := oneOf(body, "properties.privateLinkServiceNetworkPolicies", "Disabled", "Enabled"); err != nil {
+		return err
+	}
 	for _, v := range body.List("properties.delegations") {
 		if d, ok := v.(map[string]any); ok {
 			doc := arm.Doc(d)
-			doc.Set("id", r.ID+"/delegations/"+doc.String("name"))
+			doc.Set("id", c.r.ID+"/delegations/"+doc.String("name"))
 			doc.Set("type", SubnetType+"/delegations")
 			doc.Set("properties.provisioningState", "Succeeded")
 		}
@@ -93,7 +111,7 @@ func (p *provider) completeSubnet(tx store.Tx, network, r, existing *arm.Resourc
 	for _, v := range body.List("properties.serviceEndpoints") {
 		if d, ok := v.(map[string]any); ok {
 			arm.Doc(d).Set("provisioningState", "Succeeded")
-			arm.Doc(d).Default("locations", []any{network.Body.String("location")})
+			arm.Doc(d).Default("locations", []any{c.parent.Body.String("location")})
 		}
 	}
 	return nil
@@ -179,28 +197,37 @@ func samePrefixes(a, b []netip.Prefix) bool {
 	return true
 }
 
+// users is what stands in a subnet: what this provider knows, and what others
+// have put there.
 func (p *provider) users(tx store.Tx, subnetID string) ([]string, error) {
-	if p.Users == nil {
-		return nil, nil
+	var out []string
+	for nic, err := range p.kernel.Resources().Find(tx, InterfaceType, subnetEntry(subnetID)) {
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range nic.Body.List("properties.ipConfigurations") {
+			m, _ := v.(map[string]any)
+			out = append(out, arm.Doc(m).String("id"))
+		}
 	}
-	return p.Users(tx, subnetID)
+	if p.Users == nil {
+		return out, nil
+	}
+	others, err := p.Users(tx, subnetID)
+	return append(out, others...), err
 }
 
 // deleteSubnet keeps a subnet that something stands in, also when its network
-// goes. When a resource group goes, clusters go before networks: the kernel
-// removes what is equally deep in the order of its IDs.
-func (p *provider) deleteSubnet(_ context.Context, d *arm.Delete) error {
+// goes. When a resource group goes, what is in it goes as well.
+func (p *provider) deleteSubnet(ctx context.Context, d *arm.Delete) error {
 	users, err := p.users(d.Tx, d.Resource.ID)
 	if err != nil {
 		return err
 	}
-	if len(users) > 0 {
+	if users = staying(d, users); len(users) > 0 {
 		return arm.BadRequest("InUseSubnetCannotBeDeleted",
 			"Subnet %s is in use by %s and cannot be deleted. In order to delete the subnet, delete all the resources within the subnet. See aka.ms/deletesubnet.",
 			d.Resource.Name(), users[0])
 	}
-	if d.Cascade {
-		return nil
-	}
-	return p.touchNetwork(d.Tx, d.Resource.ParsedID().Parent().String())
+	return p.deleteChild(ctx, d)
 }

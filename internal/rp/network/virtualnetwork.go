@@ -4,10 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"regexp"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -89,83 +86,23 @@ func validateNetwork(_ context.Context, put *arm.Put) error {
 // subnets there are; one without leaves them alone.
 func (p *provider) putNetwork(ctx context.Context, put *arm.Put) error {
 	body := put.Resource.Body
-	put.Force("properties.resourceGuid")
-	body.Default("properties.resourceGuid", uuid.NewString())
+	resourceGUID(put)
 	body.Default("properties.enableDdosProtection", false)
-	body.Set("properties.virtualNetworkPeerings", []any{})
-
-	keep := map[string]*arm.Resource{}
-	for r, err := range p.kernel.Resources().Children(put.Tx, put.ID, SubnetType) {
-		if err != nil {
-			return err
-		}
-		keep[strings.ToLower(r.Name())] = r
-	}
-	list, given := body.Get("properties.subnets").([]any)
-	body.Delete("properties.subnets")
-	if !given {
-		for _, r := range keep {
+	body.Delete("properties.virtualNetworkPeerings")
+	if !body.Has(p.subnets.path) {
+		for r, err := range p.kernel.Resources().Children(put.Tx, put.ID, SubnetType) {
+			if err != nil {
+				return err
+			}
 			if err := p.checkRange(put.Resource, r, nil); err != nil {
 				return err
 			}
 		}
-		return nil
 	}
-	var want []*arm.Resource
-	for _, v := range list {
-		m, _ := v.(map[string]any)
-		in := arm.Doc(m).Clone()
-		name := in.String("name")
-		if !p.subnet.Name.Pattern.MatchString(name) {
-			return arm.BadRequest("InvalidResourceName", "Resource name '%s' is invalid. %s", name, p.subnet.Name.Text)
-		}
-		id := put.ID.Child("subnets", name)
-		r := &arm.Resource{
-			ID: id.String(), UID: uuid.NewString(), Body: arm.Doc{"properties": in.Get("properties")}, Private: arm.Doc{},
-			Created: put.Now, CreatedBy: put.Resource.CreatedBy, Modified: put.Now, ModifiedBy: put.Resource.ModifiedBy, ETag: uuid.NewString(),
-		}
-		r.Body.Delete("properties.provisioningState")
-		old := keep[strings.ToLower(name)]
-		delete(keep, strings.ToLower(name))
-		var was arm.Doc
-		if old != nil {
-			r.ID, r.UID, r.Created, r.CreatedBy, was = old.ID, old.UID, old.Created, old.CreatedBy, old.Body
-		}
-		if err := p.subnet.CheckUnimplemented(r.Body, was); err != nil {
-			return err
-		}
-		if err := p.completeSubnet(put.Tx, put.Resource, r, old, want); err != nil {
-			return err
-		}
-		want = append(want, r)
-	}
-	for _, r := range keep {
-		after, err := p.kernel.DeleteInTx(ctx, put.Tx, put.Request, r)
-		if err != nil {
-			return err
-		}
-		put.After(after)
-	}
-	for _, r := range want {
-		if err := p.kernel.Resources().Put(put.Tx, r); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.putChildren(ctx, put, p.subnets)
 }
 
 func (p *provider) readNetwork(ctx context.Context, tx store.Tx, r *arm.Resource) error {
-	subnets := []any{}
-	for c, err := range p.kernel.Resources().Children(tx, r.ParsedID(), SubnetType) {
-		if err != nil {
-			return err
-		}
-		doc, err := p.kernel.Render(ctx, tx, c)
-		if err != nil {
-			return err
-		}
-		subnets = append(subnets, map[string]any(doc))
-	}
-	r.Body.Set("properties.subnets", subnets)
-	return nil
+	r.Body.Set("properties.virtualNetworkPeerings", []any{})
+	return p.readChildren(ctx, tx, r, p.subnets)
 }
