@@ -238,12 +238,13 @@ func TestDrift(t *testing.T) {
 
 func TestNotImplemented(t *testing.T) {
 	d := newDriver(t, 3, nil)
-	config := obj{"name": "ip", "location": "eastus", "resource_group_name": "rg", "allocation_method": "Static"}
-	if diags := d.validate("azurerm_public_ip", config); len(diags) > 0 {
+	pool := "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Synapse/workspaces/w/bigDataPools/p"
+	config := obj{"name": "spark", "location": "eastus", "machine_learning_workspace_id": groupID + "/providers/Microsoft.MachineLearningServices/workspaces/w", "synapse_spark_pool_id": pool}
+	if diags := d.validate("azurerm_machine_learning_synapse_spark", config); len(diags) > 0 {
 		t.Errorf("the configuration is not valid: %s", says(diags))
 	}
-	_, resp := d.plan("azurerm_public_ip", nil, config)
-	wantError(t, resp.Diagnostics, "azurerm_public_ip is not implemented by Azimuth's built-in provider yet; use --provider registry")
+	_, resp := d.plan("azurerm_machine_learning_synapse_spark", nil, config)
+	wantError(t, resp.Diagnostics, "azurerm_machine_learning_synapse_spark is not implemented by Azimuth's built-in provider yet; use --provider registry")
 
 	_, resp = d.plan("azurerm_storage_account", nil, obj{
 		"name": "st0001", "location": "eastus", "resource_group_name": "rg", "account_tier": "Standard", "account_replication_type": "LRS",
@@ -251,11 +252,11 @@ func TestNotImplemented(t *testing.T) {
 	})
 	wantError(t, resp.Diagnostics, "static_website: this argument of azurerm_storage_account is not implemented by Azimuth's built-in provider yet")
 
-	data, err := d.srv.ReadDataSource(t.Context(), &tfprotov5.ReadDataSourceRequest{TypeName: "azurerm_network_security_group"})
+	data, err := d.srv.ReadDataSource(t.Context(), &tfprotov5.ReadDataSourceRequest{TypeName: "azurerm_resources"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, data.Diagnostics, "data.azurerm_network_security_group is not implemented")
+	wantError(t, data.Diagnostics, "data.azurerm_resources is not implemented")
 }
 
 func TestProviderBlock(t *testing.T) {
@@ -380,10 +381,10 @@ func TestImportErrors(t *testing.T) {
 			"/subscriptions/s/resourcegroups/rg/providers/Microsoft.KeyVault/vaults/kv": `segment 2 is "resourcegroups" where "resourceGroups" is expected`,
 			"": "an ID is required",
 		},
-		"azurerm_role_assignment":           {groupID: "expected {scope}/providers/Microsoft.Authorization/roleAssignments/{name}"},
-		"azurerm_storage_container":         {"https://x.example.com/c": "expected https://{account}.blob.core.windows.net/{container}"},
-		"azurerm_nat_gateway":               {"x": "is not implemented"},
-		"azurerm_machine_learning_registry": {"x": "does not know"},
+		"azurerm_role_assignment":                {groupID: "expected {scope}/providers/Microsoft.Authorization/roleAssignments/{name}"},
+		"azurerm_storage_container":              {"https://x.example.com/c": "expected https://{account}.blob.core.windows.net/{container}"},
+		"azurerm_machine_learning_synapse_spark": {"x": "is not implemented"},
+		"azurerm_machine_learning_registry":      {"x": "does not know"},
 	} {
 		for id, words := range ids {
 			resp, err := d.srv.ImportResourceState(t.Context(), &tfprotov5.ImportResourceStateRequest{TypeName: typ, ID: id})

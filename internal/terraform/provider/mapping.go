@@ -65,6 +65,16 @@ func blocks(attr, path string, fields ...field) field {
 // constant is a property with no argument.
 func constant(path string, v any) field { return field{path: path, value: v, flow: fixed} }
 
+// within puts the paths of fields into an object.
+func within(path string, fields ...field) []field {
+	out := make([]field, len(fields))
+	for i, f := range fields {
+		f.path = path + "." + f.path
+		out[i] = f
+	}
+	return out
+}
+
 // ours names arguments that a hook of the type, or the provider itself, handles.
 func ours(attrs ...string) field { return field{attr: strings.Join(attrs, " "), flow: handled} }
 

@@ -1,0 +1,13 @@
+resource "azurerm_virtual_network" "it" {
+  name                = "vnet"
+  location            = azurerm_resource_group.it.location
+  resource_group_name = azurerm_resource_group.it.name
+  address_space       = ["10.0.0.0/16"]
+}
+
+resource "azurerm_subnet" "it" {
+  name                 = "compute"
+  resource_group_name  = azurerm_resource_group.it.name
+  virtual_network_name = azurerm_virtual_network.it.name
+  address_prefixes     = ["10.0.1.0/24"]
+}
