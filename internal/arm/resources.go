@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -70,6 +71,13 @@ type Sealer interface {
 	Open(sealed []byte) ([]byte, error)
 }
 
+// SealedPlaces is where this package keeps sealed values.
+func SealedPlaces() []seal.Place {
+	return []seal.Place{seal.In(resourceBucket, func(r *Resource) []*[]byte { return []*[]byte{&r.Sealed} })}
+}
+
+const resourceBucket = "resource"
+
 // Resources is the resources as the store keeps them. It knows no hooks: use
 // Kernel for changes that clients ask for, and Resources for what a service
 // does to its own.
@@ -82,7 +90,7 @@ type Resources struct {
 func newResources(types *registry, sealer Sealer) *Resources {
 	s := &Resources{types: types, sealer: sealer}
 	s.c = store.Collection[Resource]{
-		Name: "resource",
+		Name: resourceBucket,
 		Key:  func(r *Resource) string { return Key(r.ID) },
 		Indexes: map[string]func(*Resource) []string{
 			// the collection a resource is listed in: parent and type

@@ -142,7 +142,7 @@ Start with:  azimuth up examples/workspace`,
 	root.AddCommand(
 		a.serveCommand(), a.upCommand(), a.downCommand(), a.terraformCommand(),
 		a.envCommand(), a.execCommand(), a.statusCommand(), a.stopCommand(), a.resetCommand(),
-		a.doctorCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.topCommand(), a.mlCommand(),
+		a.doctorCommand(), a.sealCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.topCommand(), a.mlCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		onlyCommands(cmd)

@@ -24,6 +24,7 @@ type serveFlags struct {
 	realistic bool
 	runner    string
 	verbose   bool
+	sealKey   string // a file
 }
 
 func (f *serveFlags) args() []string {
@@ -39,6 +40,9 @@ func (f *serveFlags) args() []string {
 	}
 	if f.runner != "" {
 		out = append(out, "--runner", f.runner)
+	}
+	if f.sealKey != "" {
+		out = append(out, "--seal-key-file", absolute(f.sealKey))
 	}
 	return out
 }
@@ -80,9 +84,13 @@ again. The server listens on loopback only.`,
 			if listen == "" {
 				listen = envOr("AZIMUTH_LISTEN", defaultListen)
 			}
+			key, err := takeSealKey(f.sealKey)
+			if err != nil {
+				return err
+			}
 			log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 			s, err := server.Open(cmd.Context(), server.Config{
-				Home: d, Listen: listen, Strict: f.strict, Realistic: f.realistic, Runner: f.runner, Log: log, Version: buildVersion(),
+				Home: d, Listen: listen, Strict: f.strict, Realistic: f.realistic, Runner: f.runner, SealKey: key, Log: log, Version: buildVersion(),
 			})
 			if err != nil {
 				return explainServe(err, d, listen)
@@ -108,6 +116,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.listen, "listen", "", "address to listen on (default $AZIMUTH_LISTEN, else "+defaultListen+")")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "refuse what Azure refuses at create")
 	cmd.Flags().StringVar(&f.runner, "runner", "", "what jobs run in: processes of this machine (local, the default), or containers of podman or docker (container)")
+	cmd.Flags().StringVar(&f.sealKey, "seal-key-file", "", "file with the key that encrypts secrets at rest (default $"+sealKeyFileEnv+", $"+sealKeyEnv+", else seal.key in the home)")
 	cmd.Flags().BoolVar(&f.realistic, "realistic", false, "take as long as Azure does")
 }
 
@@ -128,5 +137,5 @@ func explainServe(err error, d home.Dir, listen string) error {
 	case strings.Contains(err.Error(), "permission denied"):
 		return hint(err, "Choose another --home or --listen.")
 	}
-	return err
+	return explainSeal(err)
 }

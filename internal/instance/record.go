@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -47,6 +48,13 @@ const (
 	byLive = "live"
 )
 
+const recordBucket = "instance"
+
+// SealedPlaces is where this package keeps sealed values.
+func SealedPlaces() []seal.Place {
+	return []seal.Place{seal.In(recordBucket, func(r *record) []*[]byte { return []*[]byte{&r.Token} })}
+}
+
 func records() store.Collection[record] {
 	present := func(entry func(*record) string) func(*record) []string {
 		return func(r *record) []string {
@@ -57,7 +65,7 @@ func records() store.Collection[record] {
 		}
 	}
 	return store.Collection[record]{
-		Name: "instance",
+		Name: recordBucket,
 		Key:  func(r *record) string { return r.Spec.UID },
 		Indexes: map[string]func(*record) []string{
 			byHost: present(func(r *record) string { return hostEntry(r.Spec.Name, r.Spec.Location) }),

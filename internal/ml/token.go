@@ -11,6 +11,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -26,6 +27,9 @@ const (
 	runIssuer  = "azimuth/jobs"
 	runSubject = "job"
 )
+
+// SealedPlaces is where this package keeps sealed values.
+func SealedPlaces() []seal.Place { return []seal.Place{seal.Whole(bucketKey)} }
 
 // NewRunTokens reads the signing key from the store, sealed, or makes one. It
 // must be called in an Update.

@@ -1,51 +1,41 @@
-// Package seal encrypts secrets at rest under the home's key.
+// Package seal encrypts secrets at rest. Values are sealed with data keys, which are
+// kept in the store, sealed with the home's key; that one is in the home or with
+// whoever runs it. So the home's key can be exchanged, and with it every data key,
+// and nothing that was ever sealed with the old ones is of use to who finds them.
 package seal
 
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
-	"github.com/azimuth-ml/azimuth/internal/atomicfile"
+	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// Sealer seals with AES-256-GCM under one key and a random nonce for each call.
-// It is safe for concurrent use.
-type Sealer struct{ aead cipher.AEAD }
-
-const (
-	keySize = 32
-	// version is the first byte of everything sealed, so that the scheme can
-	// change without guessing.
-	version = 1
-)
-
-// Open reads the key file at path, or makes one with mode 0600 when there is
-// none.
-func Open(path string) (*Sealer, error) {
-	key, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, keySize)
-		if _, err := rand.Read(key); err != nil {
-			return nil, fmt.Errorf("make seal key: %w", err)
-		}
-		if _, err := atomicfile.Write(path, key, 0o600); err != nil {
-			return nil, fmt.Errorf("make seal key: %w", err)
-		}
-	} else if err != nil {
-		return nil, fmt.Errorf("read seal key: %w", err)
-	}
-	return New(key)
+// Sealer seals values. It is safe for concurrent use.
+type Sealer struct {
+	// keys are the home's data keys, of which the primary one seals. Without them
+	// the first one seals.
+	keys    tink.AEAD
+	primary []byte // what everything begins with that the primary key has sealed
+	first   cipher.AEAD
 }
 
-// New returns a Sealer with the given key of 32 bytes.
+// The first byte of everything sealed says how it was.
+const (
+	// byFirst is AES-256-GCM under the home's key itself, with a random nonce: what
+	// homes had before they had data keys.
+	byFirst = 1
+	// byKeys is a Tink ciphertext, which names its key.
+	byKeys = 2
+)
+
+// New returns a Sealer that has one key of 32 bytes and no others. Homes have
+// those of Open.
 func New(key []byte) (*Sealer, error) {
-	if len(key) != keySize {
-		return nil, fmt.Errorf("seal key has %d bytes, want %d", len(key), keySize)
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("seal key has %d bytes, want %d", len(key), KeySize)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -55,23 +45,39 @@ func New(key []byte) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal key: %w", err)
 	}
-	return &Sealer{aead}, nil
+	return &Sealer{first: aead}, nil
 }
 
 // Seal encrypts and authenticates plain.
 func (s *Sealer) Seal(plain []byte) ([]byte, error) {
-	return s.aead.Seal([]byte{version}, nil, plain, []byte{version}), nil
+	if s.keys == nil {
+		return s.first.Seal([]byte{byFirst}, nil, plain, []byte{byFirst}), nil
+	}
+	out, err := s.keys.Encrypt(plain, []byte{byKeys})
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return append([]byte{byKeys}, out...), nil
 }
 
-// ErrSealed is returned by Open for what was not sealed with this key.
+// ErrSealed is returned by Open for what was not sealed with this home's keys.
 var ErrSealed = errors.New("seal: not sealed with this home's key, or damaged")
 
 // Open is the inverse of Seal.
 func (s *Sealer) Open(sealed []byte) ([]byte, error) {
-	if len(sealed) == 0 || sealed[0] != version {
+	if len(sealed) == 0 {
 		return nil, ErrSealed
 	}
-	plain, err := s.aead.Open(nil, nil, sealed[1:], sealed[:1])
+	var plain []byte
+	var err error
+	switch {
+	case sealed[0] == byFirst && s.first != nil:
+		plain, err = s.first.Open(nil, nil, sealed[1:], sealed[:1])
+	case sealed[0] == byKeys && s.keys != nil:
+		plain, err = s.keys.Decrypt(sealed[1:], sealed[:1])
+	default:
+		return nil, ErrSealed
+	}
 	if err != nil {
 		return nil, ErrSealed
 	}

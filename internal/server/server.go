@@ -48,6 +48,8 @@ type Config struct {
 	Realistic bool
 	// Runner is what jobs run in: RunnerLocal, the default, or RunnerContainer.
 	Runner string
+	// SealKey is the home's key when whoever runs it keeps it; nil is the home's own.
+	SealKey seal.Key
 	// Version is this build's.
 	Version string
 	Log     *slog.Logger
@@ -69,6 +71,7 @@ type Server struct {
 	clock   *clock.Adjustable
 	dir     *entra.Directory
 	kernel  *arm.Kernel
+	sealer  *seal.Sealer
 	roles   *rbac.Authorizer
 	checker *preflight.Checker
 	blobs   *blob.Service
@@ -225,12 +228,10 @@ func CACertificate(d home.Dir) string { return filepath.Join(d.CA(), gateway.CAC
 // programs under tools/.
 func HomeEntries() []string {
 	return []string{
-		"azimuth.db", "azimuth.db-wal", "azimuth.db-shm", "seal.key", "owner.json",
+		"azimuth.db", "azimuth.db-wal", "azimuth.db-shm", "seal.key", "seal.key.new", "owner.json",
 		"ca", "blobs", "nodes", "instances", "files", "stacks", "client", "environments", "run",
 	}
 }
 
 // SubscriptionName is the display name of the one subscription.
 const SubscriptionName = "Azimuth"
-
-func openSealer(d home.Dir) (*seal.Sealer, error) { return seal.Open(d.SealKey()) }

@@ -30,6 +30,11 @@ import (
 func (s *Server) wire(ctx context.Context) (err error) {
 	cfg, log := s.cfg, s.cfg.Log
 	upstream := gateway.UpstreamFromEnv(clientenv.Outer(os.Getenv))
+	// First of all: with a wrong key nothing in the home is touched.
+	if s.sealer, err = sealHome(cfg.Home, s.store, cfg.SealKey).Open(ctx); err != nil {
+		return err
+	}
+	sealer := s.sealer
 	if s.dir, err = entra.Open(entra.Config{
 		Store: s.store, Clock: s.clock, KeyDir: cfg.Home.CA(), OwnerFile: ownerFile(cfg.Home), Logger: log,
 		ManagementURIs: s.ownAudiences(), Wall: time.Now,
@@ -38,10 +43,6 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 	if s.owner, err = s.dir.Bootstrap(ctx); err != nil {
-		return err
-	}
-	sealer, err := openSealer(cfg.Home)
-	if err != nil {
 		return err
 	}
 	if s.blobs, err = blob.Open(ctx, blob.Config{

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	seals "github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -210,6 +211,15 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 func (s *Service) challenge(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate",
 		`Bearer authorization="https://login.microsoftonline.com/`+s.cfg.TenantID+`", resource="https://vault.azure.net"`)
+}
+
+// SealedPlaces is where this package keeps sealed values.
+func SealedPlaces() []seals.Place {
+	return []seals.Place{
+		seals.In(versionsBucket, func(v *version) []*[]byte { return []*[]byte{&v.Value} }),
+		seals.In(issuersBucket, func(i *issuer) []*[]byte { return []*[]byte{&i.Value} }),
+		seals.In(certOpsBucket, func(op *certOperation) []*[]byte { return []*[]byte{&op.Value} }),
+	}
 }
 
 // DeleteVault removes everything in a vault that is gone for good.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -20,9 +21,16 @@ type deletedVault struct {
 
 func (d *deletedVault) key() string { return strings.ToLower(d.Vault.Name()) }
 
+const deletedBucket = "keyvault.deleted"
+
+// SealedPlaces is where this package keeps sealed values.
+func SealedPlaces() []seal.Place {
+	return []seal.Place{seal.In(deletedBucket, func(d *deletedVault) []*[]byte { return []*[]byte{&d.Vault.Sealed} })}
+}
+
 func deletedVaults() store.Collection[deletedVault] {
 	return store.Collection[deletedVault]{
-		Name: "keyvault.deleted",
+		Name: deletedBucket,
 		Key:  (*deletedVault).key,
 		Indexes: map[string]func(*deletedVault) []string{
 			"purge": func(d *deletedVault) []string { return []string{arm.Timestamp(d.Purge)} },

@@ -93,6 +93,23 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
+// Compact writes the database at path anew, so that nothing of what was overwritten
+// or deleted is left in its files. A Store may have it open, and must not be in use.
+func Compact(ctx context.Context, path string) (err error) {
+	db, err := sql.Open("sqlite", dsn(path, "immediate"))
+	if err != nil {
+		return fmt.Errorf("compact store: %w", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	for _, do := range []string{"PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
+		if _, err := db.ExecContext(ctx, do); err != nil {
+			return fmt.Errorf("compact store: %w", classify(err))
+		}
+	}
+	return nil
+}
+
 func dsn(path, lock string) string {
 	q := url.Values{}
 	q.Set("_txlock", lock)
