@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -61,6 +62,9 @@ type tokens struct {
 	key   []byte
 	clock clock.Clock
 }
+
+// SealedPlaces is where this package keeps sealed values.
+func SealedPlaces() []seal.Place { return []seal.Place{seal.Whole(bucketKey)} }
 
 // newTokens reads the key from the store, sealed, or makes one.
 func newTokens(tx store.Tx, sealer Sealer, c clock.Clock) (*tokens, error) {
