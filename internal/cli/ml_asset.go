@@ -19,7 +19,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/submit"
 )
 
-// assetCommand is `ml data`, `ml model` or `ml environment`, which differ in
+// assetCommand is `ml data`, `ml model`, `ml environment` or `ml component`, which differ in
 // little.
 type assetCommand struct {
 	app  *app
@@ -41,6 +41,7 @@ func (a *app) mlAssetCommands(f *mlFlags) []*cobra.Command {
 		(&assetCommand{a, f, jobspec.EnvironmentAsset, append(common, assetOption{"image", "image", "image"}, assetOption{"conda-file", "conda_file", "conda file"},
 			assetOption{"build-context", "build.path", "directory with a Dockerfile"}, assetOption{"dockerfile-path", "build.dockerfile_path", "Dockerfile in --build-context"},
 			assetOption{"os-type", "os_type", "linux or windows"})}).command("environments"),
+		(&assetCommand{a, f, jobspec.ComponentAsset, common}).command("components of pipelines"),
 	}
 }
 
@@ -218,12 +219,18 @@ func (c *assetCommand) containers(all []arm.Doc) *table {
 }
 
 func (c *assetCommand) versions(all []arm.Doc) *table {
-	t := &table{header: []string{"name", "version", "type", "created", "archived", "path"}}
+	last := "path"
+	if c.kind == jobspec.ComponentAsset {
+		last = "display name"
+	}
+	t := &table{header: []string{"name", "version", "type", "created", "archived", last}}
 	for _, d := range all {
 		typ, path := d.String("properties.dataType"), d.String("properties.dataUri")
 		switch c.kind {
 		case jobspec.ModelAsset:
 			typ, path = d.String("properties.modelType"), d.String("properties.modelUri")
+		case jobspec.ComponentAsset:
+			typ, path = d.String("properties.componentSpec.type"), d.String("properties.componentSpec.display_name")
 		case jobspec.EnvironmentAsset:
 			typ, path = d.String("properties.environmentType"), d.String("properties.image")
 			if path == "" {

@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -18,9 +19,10 @@ const (
 	ModelAsset       AssetKind = "model"
 	EnvironmentAsset AssetKind = "environment"
 	DatastoreAsset   AssetKind = "datastore"
+	ComponentAsset   AssetKind = "component"
 )
 
-// Asset is a data asset, a model, an environment or a datastore as its file
+// Asset is a data asset, a model, an environment, a component or a datastore as its file
 // describes it.
 type Asset struct {
 	Kind AssetKind
@@ -40,6 +42,8 @@ type Asset struct {
 	Flavors map[string]any
 	// Environment is an environment's content.
 	Environment Environment
+	// component is a component's content.
+	component *Step
 	// Datastore is a datastore's properties, as the service has them.
 	Datastore map[string]any
 	// Warnings are things that are accepted but probably not meant.
@@ -124,6 +128,13 @@ func (d *decoder) asset(kind AssetKind, doc *document) *Asset {
 		a.Environment = d.environmentBody(o)
 		return a
 	}
+	if kind == ComponentAsset {
+		a.component = &Step{Job: &Job{}}
+		d.componentFile(doc, "", a.component)
+		a.Description, _ = a.component.Spec["description"].(string)
+		a.Tags = o.stringMap("tags", true)
+		return a
+	}
 	for _, k := range []string{"$schema", "id", "creation_context", "datastore", "latest_version"} {
 		o.take(k)
 	}
@@ -147,6 +158,18 @@ func (d *decoder) asset(kind AssetKind, doc *document) *Asset {
 	d.assetPath(o, a, path)
 	o.close()
 	return a
+}
+
+// ComponentSpec is the content of a component, as the service has it. What it is made of
+// is registered with r. The version is the asset's.
+func (a *Asset) ComponentSpec(ctx context.Context, r Resolver) (map[string]any, error) {
+	j := &Job{Pipeline: &Pipeline{Steps: map[string]*Step{string(ComponentAsset): a.component}}}
+	spec, err := j.componentSpec(ctx, r, string(ComponentAsset))
+	if err != nil {
+		return nil, err
+	}
+	spec["version"] = a.Version
+	return spec, nil
 }
 
 func (d *decoder) assetPath(o *object, a *Asset, kind pathKind) {

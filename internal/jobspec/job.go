@@ -289,7 +289,10 @@ func (j *Job) LocalUploads() []Upload {
 	}
 	if j.Pipeline != nil {
 		for _, name := range sortedKeys(j.Pipeline.Steps) {
-			ups = append(ups, j.Pipeline.Steps[name].Job.LocalUploads()...)
+			st := j.Pipeline.Steps[name]
+			if ups = append(ups, st.Job.LocalUploads()...); st.Steps != nil {
+				ups = append(ups, st.Steps.LocalUploads()...)
+			}
 		}
 	}
 	return ups

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/azimuth-ml/azimuth/internal/pipeline"
 )
 
 // maxFileSize bounds a job, environment or conda file in bytes.
@@ -267,6 +269,9 @@ func (d *decoder) computeAt(o *object, k string) Compute {
 		return Compute{}
 	}
 	name, prefixed := strings.CutPrefix(s, "azureml:")
+	if b := d.binding(o.doc, n, o.key(k)); b != nil && b.Kind == pipeline.Input {
+		return Compute{ARMID: b.String()} // the service puts the input's value there
+	}
 	switch {
 	case strings.EqualFold(s, "local"):
 		return Compute{Local: true}

@@ -38,6 +38,13 @@ type Step struct {
 	Inputs, Outputs map[string]Port
 	// Spec is what such a component says of itself: name, version, display_name …
 	Spec map[string]any
+	// Type is the step's type as the file says it, or "".
+	Type string
+	// Sweep is set for a step that sweeps over a component, without its command.
+	Sweep *Sweep
+	// Steps are those of a component that is a pipeline, of which Job then has the
+	// declared inputs and outputs; nil for any other.
+	Steps *Job
 }
 
 // Port is an input or output that a component declares.
@@ -63,8 +70,23 @@ func (d *decoder) pipeline(o *object, j *Job) {
 		p.DefaultDatastore = strings.TrimPrefix(s.str("default_datastore"), "azureml:")
 		p.ContinueOnStepFailure = s.boolean("continue_on_step_failure")
 		p.ForceRerun = s.boolean("force_rerun")
+		for _, k := range s.order {
+			if !s.taken[k] { // the CLI takes any, and examples of Azure's have misspelt ones
+				d.warnf(o.doc, s.keys[k], s.key(k), "unknown key%s", hint(k, sortedKeys(s.taken)))
+				s.take(k)
+			}
+		}
 		s.close()
 	}
+	d.steps(o, j)
+	o.close()
+	if len(d.problems) == 0 {
+		d.bindings(j, "")
+	}
+}
+
+// steps reads the steps of a pipeline.
+func (d *decoder) steps(o *object, j *Job) {
 	if jobs := o.sub("jobs"); jobs != nil {
 		if len(jobs.order) == 0 {
 			d.failf(o.doc, jobs.node, "jobs", "a pipeline has one step or more")
@@ -76,15 +98,11 @@ func (d *decoder) pipeline(o *object, j *Job) {
 				continue
 			}
 			if st := d.step(jobs, name); st != nil {
-				p.Steps[name] = st
+				j.Pipeline.Steps[name] = st
 			}
 		}
 	} else if !o.has("jobs") {
 		o.missing("jobs", ": the steps of the pipeline")
-	}
-	o.close()
-	if len(d.problems) == 0 {
-		d.bindings(j)
 	}
 }
 
@@ -95,6 +113,7 @@ func (d *decoder) step(jobs *object, name string) *Step {
 	}
 	d.inStep = true
 	defer func() { d.inStep = false }()
+	nested, said := false, ""
 	for _, k := range []string{"$schema", "name", "comment", "id", "status"} {
 		o.take(k) // no meaning for a step
 	}
@@ -102,12 +121,17 @@ func (d *decoder) step(jobs *object, name string) *Step {
 		s, ok := d.str(o.doc, n, o.key("type"))
 		switch s = strings.ToLower(s); {
 		case !ok || s == "command":
-		case slices.Contains(otherTypes(), s):
+			said = s
+		case s == "sweep":
+			return d.sweepStep(o)
+		case s == "pipeline":
+			nested, said = true, s
+		case slices.Contains(stepTypes(), s):
 			d.problems = append(d.problems, &Problem{Position: d.at(o.doc, n), Key: o.key("type"), Err: ErrNotImplemented,
-				Message: "steps of type " + s + " are " + ErrNotImplemented.Error() + "; command steps are"})
+				Message: "steps of type " + s + " are " + ErrNotImplemented.Error() + "; command, sweep and pipeline steps are"})
 			return nil
 		default:
-			words := append([]string{"command"}, otherTypes()...)
+			words := append([]string{"command"}, stepTypes()...)
 			d.failf(o.doc, n, o.key("type"), "%q is not one of %s%s", s, strings.Join(words, ", "), hint(s, words))
 			return nil
 		}
@@ -116,10 +140,17 @@ func (d *decoder) step(jobs *object, name string) *Step {
 		DisplayName: o.str("display_name"), Description: o.str("description"),
 		Tags: o.stringMap("tags", true), Properties: o.stringMap("properties", true),
 	}
-	st := &Step{Job: j}
-	if o.has("component") {
+	st := &Step{Job: j, Type: said}
+	if o.has("component") || nested {
 		d.settings(o, j)
-		d.component(o, st)
+		j.Services = d.services(o)
+		if !o.has("component") {
+			o.missing("component", ": the file of a pipeline component, or azureml:<name>:<version>")
+		}
+		d.component(o, "component", st)
+		if nested && st.Component == nil && st.Spec != nil && st.Steps == nil {
+			d.failf(o.doc, o.value["component"], o.key("component"), "a step of type pipeline needs a pipeline component")
+		}
 		o.close()
 		return st
 	}
@@ -138,8 +169,8 @@ func (d *decoder) step(jobs *object, name string) *Step {
 }
 
 // component reads which component a step is made of.
-func (d *decoder) component(o *object, st *Step) {
-	n, key := o.take("component"), o.key("component")
+func (d *decoder) component(o *object, k string, st *Step) {
+	n, key := o.take(k), o.key(k)
 	s, ok := d.str(o.doc, n, key)
 	if !ok {
 		return
@@ -163,23 +194,35 @@ func (d *decoder) component(o *object, st *Step) {
 		return
 	}
 	if sub := d.parse(abs, filepath.Dir(abs), text); sub != nil {
-		d.inStep = false
-		d.componentFile(sub, key, st)
-		d.inStep = true
+		if d.depth++; d.depth > maxNesting {
+			d.failf(o.doc, n, key, "pipelines are in pipelines more than %d deep", maxNesting)
+		} else {
+			d.inStep = false
+			d.componentFile(sub, key, st)
+			d.inStep = true
+		}
+		d.depth--
 	}
 }
 
-// componentFile reads the file of a command component.
+// componentFile reads the file of a command or pipeline component.
 func (d *decoder) componentFile(doc *document, key string, st *Step) {
 	o := d.object(doc, doc.root, key)
 	if o == nil {
 		return
 	}
 	o.take("$schema")
+	nested := o.has("jobs")
 	if n := o.take("type"); n != nil {
-		if s, ok := d.str(doc, n, o.key("type")); ok && !strings.EqualFold(s, "command") {
+		s, ok := d.str(doc, n, o.key("type"))
+		switch {
+		case !ok || strings.EqualFold(s, "command"):
+			nested = false
+		case strings.EqualFold(s, "pipeline"):
+			nested = true
+		default:
 			d.problems = append(d.problems, &Problem{Position: d.at(doc, n), Key: o.key("type"), Err: ErrNotImplemented,
-				Message: "components of type " + s + " are " + ErrNotImplemented.Error() + "; command components are"})
+				Message: "components of type " + s + " are " + ErrNotImplemented.Error() + "; command and pipeline components are"})
 			return
 		}
 	}
@@ -188,6 +231,14 @@ func (d *decoder) componentFile(doc *document, key string, st *Step) {
 		if n := o.take(k); n != nil {
 			st.Spec[k] = d.anything(doc, n, o.key(k), 0)
 		}
+	}
+	if nested {
+		d.pipelineComponent(o, st)
+		return
+	}
+	if n := o.take("additional_includes"); n != nil {
+		d.problems = append(d.problems, &Problem{Position: d.at(doc, n), Key: o.key("additional_includes"), Err: ErrNotImplemented,
+			Message: "additional_includes is " + ErrNotImplemented.Error() + ": put the files into the code directory"})
 	}
 	own := &Job{Command: o.name("command"), Code: d.code(o), Environment: d.environment(o), Resources: d.resources(o), Distribution: d.distribution(o)}
 	st.Inputs, st.Outputs = d.ports(o, "inputs", true), d.ports(o, "outputs", false)
@@ -216,6 +267,62 @@ func (d *decoder) componentFile(doc *document, key string, st *Step) {
 		}
 		d.expressions(o, n, declared)
 	}
+}
+
+// maxNesting is how deep the files of pipeline components may be in each other.
+const maxNesting = 8
+
+// stepTypes are the types of steps that are no command.
+func stepTypes() []string {
+	return append(otherTypes(), "if_else", "do_while", "parallel_for")
+}
+
+// pipelineComponent reads what pipeline components alone have, and closes o.
+func (d *decoder) pipelineComponent(o *object, st *Step) {
+	st.Inputs, st.Outputs = d.ports(o, "inputs", true), d.ports(o, "outputs", false)
+	in := &Job{Pipeline: &Pipeline{Steps: map[string]*Step{}}, Inputs: map[string]Input{}, Outputs: map[string]Output{}}
+	for name, p := range st.Inputs {
+		in.Inputs[name] = Input{Type: p.dataType()}
+	}
+	for name, p := range st.Outputs {
+		in.Outputs[name] = Output{Type: p.Type}
+	}
+	before := len(d.problems)
+	d.steps(o, in)
+	o.close()
+	if len(d.problems) == before {
+		d.bindings(in, o.key(""))
+	}
+	st.Steps = in
+}
+
+// dataType is the type of a job's input that a port takes.
+func (p Port) dataType() string {
+	if slices.Contains(dataTypes(), p.Type) {
+		return p.Type
+	}
+	return "literal"
+}
+
+// sweepStep reads a step that sweeps over a component, and closes o.
+func (d *decoder) sweepStep(o *object) *Step {
+	j := &Job{
+		DisplayName: o.str("display_name"), Description: o.str("description"),
+		Tags: o.stringMap("tags", true), Properties: o.stringMap("properties", true),
+	}
+	st := &Step{Job: j, Sweep: &Sweep{SearchSpace: map[string][]any{}}}
+	j.Compute, j.Inputs, j.Outputs = d.compute(o), d.inputs(o), d.outputs(o)
+	j.Identity, j.QueueSettings, j.Resources = d.identity(o), d.queueSettings(o), d.resources(o)
+	d.sweepKeys(o, st.Sweep, j)
+	if !o.has("trial") {
+		o.missing("trial", ": the file of a command component, or azureml:<name>:<version>")
+	}
+	d.component(o, "trial", st)
+	if st.Steps != nil {
+		d.failf(o.doc, o.value["trial"], o.key("trial"), "a sweep needs a command component")
+	}
+	o.close()
+	return st
 }
 
 func dataTypes() []string {
@@ -283,10 +390,11 @@ func (d *decoder) binding(doc *document, n *yaml.Node, key string) *pipeline.Bin
 }
 
 // bindings checks that what the steps are bound to is there, and that they do not
-// wait for each other.
-func (d *decoder) bindings(j *Job) {
+// wait for each other. in is the key of the pipeline, with a dot behind it.
+func (d *decoder) bindings(j *Job, in string) {
 	steps := j.Pipeline.Steps
 	fail := func(key, format string, args ...any) {
+		key = in + key
 		pos := d.positions[key]
 		d.problems = append(d.problems, &Problem{Position: pos, Key: key, Message: fmt.Sprintf(format, args...)})
 	}
@@ -322,6 +430,9 @@ func (d *decoder) bindings(j *Job) {
 			}
 		}
 		for _, in := range sortedKeys(st.Inputs) {
+			if st.Sweep != nil && st.Sweep.SearchSpace[in] != nil {
+				continue
+			}
 			if _, given := st.Job.Inputs[in]; !given && !st.Inputs[in].Optional && st.Inputs[in].Spec["default"] == nil {
 				fail("jobs."+name, "the component needs the input %s", in)
 			}

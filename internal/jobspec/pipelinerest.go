@@ -65,7 +65,23 @@ func (j *Job) stepREST(ctx context.Context, r Resolver, name string) (map[string
 	if err != nil {
 		return nil, j.ProblemAt(key+".component", err)
 	}
-	step["componentId"] = id
+	switch {
+	case st.Sweep != nil:
+		step["type"], step["trial"] = "sweep", map[string]any{"componentId": id}
+		own := map[string]any{}
+		st.Sweep.toREST(own)
+		for k, v := range snake(own) {
+			step[k] = v
+		}
+	case st.Steps != nil:
+		step["type"], step["componentId"] = "pipeline", id
+	default:
+		if step["componentId"] = id; st.Type != "" {
+			step["type"] = st.Type
+		} else if st.Component != nil {
+			delete(step, "type") // the service knows what it is
+		}
+	}
 	switch c := st.Job.Compute; {
 	case c.Local:
 		return nil, j.ProblemAt(key+".compute", ErrNotImplemented)
@@ -142,6 +158,9 @@ func (j *Job) stepREST(ctx context.Context, r Resolver, name string) (map[string
 // componentSpec is the component that a step becomes.
 func (j *Job) componentSpec(ctx context.Context, r Resolver, name string) (map[string]any, error) {
 	st, key := j.Pipeline.Steps[name], "jobs."+name
+	if st.Steps != nil {
+		return j.pipelineSpec(ctx, r, st)
+	}
 	spec := map[string]any{"type": "command", "command": st.Job.Command, "is_deterministic": true}
 	for k, v := range st.Spec {
 		spec[k] = v
@@ -175,6 +194,35 @@ func (j *Job) componentSpec(ctx context.Context, r Resolver, name string) (map[s
 		}
 	}
 	spec["inputs"], spec["outputs"] = inputs, outputs
+	return spec, nil
+}
+
+// pipelineSpec is the component of a step that is a pipeline. Its own steps are
+// components, too.
+func (j *Job) pipelineSpec(ctx context.Context, r Resolver, st *Step) (map[string]any, error) {
+	spec := map[string]any{}
+	for k, v := range st.Spec {
+		spec[k] = v
+	}
+	spec["type"] = "pipeline"
+	in := *st.Steps
+	in.file, in.positions = j.file, j.positions
+	jobs := map[string]any{}
+	for _, name := range sortedKeys(in.Pipeline.Steps) {
+		step, err := in.stepREST(ctx, r, name)
+		if err != nil {
+			return nil, err
+		}
+		jobs[name] = step
+	}
+	inputs, outputs := map[string]any{}, map[string]any{}
+	for name, p := range st.Inputs {
+		inputs[name] = p.Spec
+	}
+	for name, p := range st.Outputs {
+		outputs[name] = p.Spec
+	}
+	spec["jobs"], spec["inputs"], spec["outputs"] = jobs, inputs, outputs
 	return spec, nil
 }
 

@@ -38,6 +38,37 @@ func (d *decoder) sweep(o *object, j *Job) {
 	j.Identity = d.identity(o)
 	j.QueueSettings = d.queueSettings(o)
 	shared := d.resources(o)
+	d.sweepKeys(o, w, j)
+	trial := o.sub("trial")
+	o.close()
+	if trial == nil {
+		if !o.has("trial") {
+			o.missing("trial", ": the command that is tried")
+		}
+		return
+	}
+	j.Command = trial.name("command")
+	j.Code = d.code(trial)
+	j.Environment = d.environment(trial)
+	j.EnvironmentVariables = trial.stringMap("environment_variables", false)
+	if j.Resources = d.resources(trial); j.Resources == nil {
+		j.Resources = shared
+	}
+	j.Distribution = d.distribution(trial)
+	if !trial.has("command") {
+		trial.missing("command", "")
+	}
+	if !trial.has("environment") {
+		trial.missing("environment", `, for example environment: azureml:<name>@latest, or an image`)
+	}
+	trial.close()
+	if n := trial.value["command"]; n != nil && len(d.problems) == 0 {
+		d.expressions(trial, n, j)
+	}
+}
+
+// sweepKeys reads what sweep jobs and the steps of pipelines that sweep have both.
+func (d *decoder) sweepKeys(o *object, w *Sweep, j *Job) {
 	if e := o.sub("early_termination"); e != nil {
 		w.EarlyTermination = d.earlyTermination(e)
 	}
@@ -76,32 +107,6 @@ func (d *decoder) sweep(o *object, j *Job) {
 			}
 		}
 		l.close()
-	}
-	trial := o.sub("trial")
-	o.close()
-	if trial == nil {
-		if !o.has("trial") {
-			o.missing("trial", ": the command that is tried")
-		}
-		return
-	}
-	j.Command = trial.name("command")
-	j.Code = d.code(trial)
-	j.Environment = d.environment(trial)
-	j.EnvironmentVariables = trial.stringMap("environment_variables", false)
-	if j.Resources = d.resources(trial); j.Resources == nil {
-		j.Resources = shared
-	}
-	j.Distribution = d.distribution(trial)
-	if !trial.has("command") {
-		trial.missing("command", "")
-	}
-	if !trial.has("environment") {
-		trial.missing("environment", `, for example environment: azureml:<name>@latest, or an image`)
-	}
-	trial.close()
-	if n := trial.value["command"]; n != nil && len(d.problems) == 0 {
-		d.expressions(trial, n, j)
 	}
 }
 
@@ -249,7 +254,15 @@ func (j *Job) sweepREST(ctx context.Context, r Resolver, p map[string]any) error
 		}
 		p["computeId"] = id
 	}
-	w := j.Sweep
+	j.Sweep.toREST(p)
+	if j.QueueSettings != nil {
+		putMap(p, "queueSettings", j.QueueSettings.toREST())
+	}
+	return nil
+}
+
+// toREST adds the properties that are a sweep's own.
+func (w *Sweep) toREST(p map[string]any) {
 	p["searchSpace"] = w.SearchSpace
 	title := func(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 	sampling := map[string]any{"samplingAlgorithmType": title(w.Sampling)}
@@ -273,8 +286,4 @@ func (j *Job) sweepREST(ctx context.Context, r Resolver, p map[string]any) error
 	if w.EarlyTermination != nil {
 		p["earlyTermination"] = w.EarlyTermination
 	}
-	if j.QueueSettings != nil {
-		putMap(p, "queueSettings", j.QueueSettings.toREST())
-	}
-	return nil
 }

@@ -36,6 +36,8 @@ type decoder struct {
 	// inStep says that a step of a pipeline is being read, whose inputs and outputs
 	// can be bound.
 	inStep bool
+	// depth is how many component files are being read, each named by the one before.
+	depth int
 	// overrides holds the --set argument that a node came from.
 	overrides map[*yaml.Node]string
 }

@@ -1,6 +1,7 @@
 package ml
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type earlyPolicy struct {
 	Percent int     `json:"percent,omitempty"`
 }
 
+func policies() []string { return []string{"Bandit", "MedianStopping", "TruncationSelection"} }
+
 // readPolicy reads earlyTermination; nil without one.
 func readPolicy(props arm.Doc, metric string, maximize bool) (*earlyPolicy, error) {
 	const target = "properties.earlyTermination"
@@ -42,7 +45,7 @@ func readPolicy(props arm.Doc, metric string, maximize bool) (*earlyPolicy, erro
 	if doc == nil {
 		return nil, nil
 	}
-	t, ok := folds([]string{"Bandit", "MedianStopping", "TruncationSelection"}, doc.String("policyType"))
+	t, ok := folds(policies(), doc.String("policyType"))
 	if !ok {
 		return nil, userError(target, "The policy '%s' is none of Bandit, MedianStopping and TruncationSelection.", doc.String("policyType"))
 	}
@@ -160,7 +163,7 @@ func intervalKey(sweep string, n int, trial string) string {
 
 // metricsLogged implements mlflow's Watch: it is told, in the transaction that logs
 // them, what a trial's metrics are.
-func (s *Service) metricsLogged(tx store.Tx, item string, points []mlflow.Point) error {
+func (s *Service) metricsLogged(ctx context.Context, tx store.Tx, item string, points []mlflow.Point) error {
 	r, err := s.runs.Get(tx, item)
 	if errors.Is(err, store.ErrNotFound) || err == nil && (r.Policy == nil || r.Status.Terminal() || r.Status == CancelRequested) {
 		return nil
@@ -177,7 +180,7 @@ func (s *Service) metricsLogged(tx store.Tx, item string, points []mlflow.Point)
 			return fmt.Errorf("early termination of %s: %w", r.Name, err)
 		}
 		if stop != "" {
-			return s.stopTrial(tx, r, stop, s.cfg.Clock.Now())
+			return s.stopTrial(ctx, tx, r, stop, s.cfg.Clock.Now())
 		}
 	}
 	return nil
@@ -222,7 +225,7 @@ func (s *Service) trialReached(tx store.Tx, r *run, value float64) (string, erro
 }
 
 // stopTrial asks that a trial end, and writes down why.
-func (s *Service) stopTrial(tx store.Tx, r *run, why string, now time.Time) error {
+func (s *Service) stopTrial(ctx context.Context, tx store.Tx, r *run, why string, now time.Time) error {
 	parent, err := s.runs.Get(tx, r.Parent)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -239,7 +242,7 @@ func (s *Service) stopTrial(tx store.Tx, r *run, why string, now time.Time) erro
 		return err
 	}
 	r.StopReason = why
-	return s.cancelIn(tx, r, now)
+	return s.cancelIn(ctx, tx, r, now)
 }
 
 // dropTrials forgets how far the trials of a sweep were.

@@ -198,7 +198,10 @@ func (h *runHistory) body() map[string]any {
 // root is the name of the job that a job belongs to in the end: its own, or its
 // pipeline's.
 func (r *run) root() string {
-	if r.Parent != "" {
+	switch {
+	case r.Root != "":
+		return r.Root
+	case r.Parent != "":
 		return r.ParentName
 	}
 	return r.Name

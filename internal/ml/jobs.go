@@ -395,7 +395,10 @@ func (s *Service) cancelJob(ctx context.Context, req *arm.Request) (*arm.Respons
 		if done = r.Status.Terminal(); done {
 			return nil
 		}
-		if err := s.cancelIn(tx, r, req.Now); err != nil {
+		if err := s.cancelIn(ctx, tx, r, req.Now); err != nil {
+			return err
+		}
+		if err := s.nestedEnded(ctx, tx, r, req.Now); err != nil {
 			return err
 		}
 		if r.Pipeline != nil {

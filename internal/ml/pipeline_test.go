@@ -239,6 +239,7 @@ func TestPipelineRefusals(t *testing.T) {
 	text := h.component("text", doc{"command": "echo ${{inputs.s}}", "inputs": doc{"s": doc{"type": "string"}}})
 	bad := h.component("bad", doc{"command": "echo ${{inputs.x}}"})
 	sweep := h.component("sweep", doc{"type": "parallel"})
+	nested := h.component("nested", doc{"type": "pipeline", "jobs": doc{"x": doc{"componentId": text}}})
 	from := func(expr string) doc { return doc{"componentId": c, "inputs": doc{"in": literal(expr)}} }
 	out := func(step string) string { return "${{parent.jobs." + step + ".outputs.out}}" }
 	for _, v := range []struct {
@@ -251,7 +252,10 @@ func TestPipelineRefusals(t *testing.T) {
 		{400, "no steps", "properties.jobs", doc{}, nil},
 		{400, "names no component", "properties.jobs.a.componentId", doc{"a": doc{"type": "command"}}, nil},
 		{400, "was not found", "", doc{"a": doc{"componentId": wsID + "/components/no/versions/1"}}, nil},
-		{501, "steps of type 'sweep'", "", doc{"a": doc{"type": "sweep"}}, nil},
+		{501, "steps of type 'if_else'", "", doc{"a": doc{"type": "if_else"}}, nil},
+		{400, "search space is empty", "", doc{"a": doc{"type": "sweep", "trial": doc{"componentId": c}}}, nil},
+		{400, "its component is of type 'command'", "", doc{"a": doc{"type": "pipeline", "componentId": c}}, nil},
+		{400, "Step 'a': Step 'x': The required input 's' is missing.", "properties.jobs.a.jobs.x.inputs.s", doc{"a": doc{"componentId": nested}}, nil},
 		{501, "components of type 'parallel'", "", doc{"a": doc{"componentId": sweep}}, nil},
 		{400, "circle: a → b → a", "properties.jobs.a", doc{"a": from(out("b")), "b": from(out("a")), "c": from(out("a"))}, nil},
 		{400, "reads its own output", "properties.jobs.a", doc{"a": from(out("a"))}, nil},

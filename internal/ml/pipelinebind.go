@@ -48,6 +48,15 @@ func (w *planner) outputs(st *stepPlan) (map[string]any, error) {
 				return nil, userError(target, "The output '%s' is bound to %s, and the pipeline has no such output.", name, b)
 			}
 			o.Type, o.URI, o.Name, o.Version = top.Type, top.URI, top.Name, top.Version
+			if st.kind == "sweep" { // each trial has its own; the best one's becomes the pipeline's
+				if w.depth > 0 {
+					return nil, arm.NotImplemented("an output of a sweep as that of a pipeline in a pipeline ('%s')", name)
+				}
+				if st.Exports == nil {
+					st.Exports = map[string]string{}
+				}
+				st.Exports[name], o.URI = b.Name, ""
+			}
 			if o.Mode == "" {
 				o.Mode = top.Mode
 			}
@@ -55,13 +64,21 @@ func (w *planner) outputs(st *stepPlan) (map[string]any, error) {
 			if t, ok := folds(inputTypes(), o.Type); ok {
 				o.Type = t
 			}
-			o.URI = w.place(o, st.Run, name)
+			if st.kind != "sweep" {
+				o.URI = w.place(o, st.Run, name)
+			}
 		}
 		if o.Mode == "" {
 			o.Mode = "ReadWriteMount"
 		}
-		st.outputs[name] = o
 		doc := map[string]any{"jobOutputType": o.Type, "uri": o.URI, "mode": o.Mode}
+		if st.kind == "sweep" {
+			if o.URI == "" {
+				delete(doc, "uri")
+			}
+			o.URI = sweepOutput(st.Run, name)
+		}
+		st.outputs[name] = o
 		if o.Name != "" {
 			doc["assetName"] = o.Name
 			if o.Version != "" {
@@ -96,6 +113,9 @@ func (w *planner) inputs(st *stepPlan) (map[string]any, error) {
 		if _, ok := declared[name]; !ok {
 			return nil, userError(target, "The component of the step has no input '%s'.", name)
 		}
+		if slices.Contains(st.search, name) && given[name] == nil {
+			continue // drawn for each trial
+		}
 		if v := given[name]; v != nil && g == nil {
 			g = arm.Doc{"value": v}
 		}
@@ -122,7 +142,14 @@ func (w *planner) inputs(st *stepPlan) (map[string]any, error) {
 			return nil, userError(target, "The required input '%s' is missing.", name)
 		}
 	}
-	st.Body["command"] = optional(st.Body.String("command"), left)
+	switch st.kind {
+	case "pipeline":
+		st.Body["jobs"] = withoutInputs(st.Body.Get("jobs"), left)
+	case "sweep":
+		st.Body.Set("trial.command", optional(st.Body.String("trial.command"), left))
+	default:
+		st.Body["command"] = optional(st.Body.String("command"), left)
+	}
 	slices.Sort(st.Reads)
 	st.Reads = slices.Compact(st.Reads)
 	return out, nil
@@ -213,11 +240,14 @@ func (w *planner) check(ctx context.Context, st *stepPlan) error {
 	if err := json.Unmarshal(b, &st.Body); err != nil {
 		return fmt.Errorf("decode step %s: %w", st.Name, err)
 	}
+	if st.kind != "command" {
+		return w.checkNested(ctx, st)
+	}
 	spec, err := readSpec(st.Body)
 	if err != nil {
 		return err
 	}
-	return w.s.checkReferences(ctx, w.p, spec)
+	return w.s.checkReferences(ctx, w.p, w.present(spec))
 }
 
 // stepBody is the body of a step's job, from what the pipeline's job keeps.

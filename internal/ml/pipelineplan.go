@@ -27,6 +27,8 @@ const maxSteps = 500
 type pipelinePlan struct {
 	// Continue says that a step that fails stops only those that read from it.
 	Continue bool
+	// Reruns says that force_rerun is not set.
+	Reruns bool
 	// Steps come after those that they read from.
 	Steps []*stepPlan
 }
@@ -40,7 +42,12 @@ type stepPlan struct {
 	// Body is the properties of the child job.
 	Body arm.Doc
 
-	node, component arm.Doc // with folded keys
+	// Exports are the outputs of a sweep that are outputs of the pipeline.
+	Exports map[string]string
+
+	node, component arm.Doc  // with folded keys
+	kind            string   // "command", "pipeline" or "sweep"
+	search          []string // the inputs that a sweep draws
 	outputs         map[string]jobOutput
 }
 
@@ -96,13 +103,23 @@ type planner struct {
 	set   arm.Doc  // settings, folded
 	store string   // the default datastore
 	steps map[string]*stepPlan
+	// sweeps are the names of the jobs of sweeps in it and in those it is in, depth is
+	// how many pipelines it is in.
+	sweeps map[string]bool
+	depth  int
 }
 
-// planPipeline reads and checks a pipeline job. It completes the outputs in props.
-func (s *Service) planPipeline(ctx context.Context, p *arm.Put, props arm.Doc) (*pipelinePlan, error) {
+// planPipeline reads and checks a pipeline job. It completes the outputs in props. in is
+// set while the pipeline is planned that it is a step of.
+func (s *Service) planPipeline(ctx context.Context, p *arm.Put, props arm.Doc, in *planner) (*pipelinePlan, error) {
 	w := &planner{
 		s: s, p: p, name: p.ID.Name(), props: props, set: folded(props.Get("settings")),
 		top: &jobSpec{Inputs: map[string]jobInput{}, Outputs: map[string]jobOutput{}}, steps: map[string]*stepPlan{},
+		sweeps: map[string]bool{},
+	}
+	if in != nil {
+		w.depth = in.depth + 1
+		maps.Copy(w.sweeps, in.sweeps)
 	}
 	if err := w.readTop(ctx); err != nil {
 		return nil, err
@@ -137,7 +154,7 @@ func (s *Service) planPipeline(ctx context.Context, p *arm.Put, props arm.Doc) (
 		}
 		return nil, err
 	}
-	plan := &pipelinePlan{Continue: w.continues()}
+	plan := &pipelinePlan{Continue: w.continues(), Reruns: !w.set.Bool("forcererun", false)}
 	for _, name := range order {
 		st := w.steps[name]
 		if err := w.check(ctx, st); err != nil {
@@ -188,7 +205,7 @@ func (w *planner) readTop(ctx context.Context) error {
 		return arm.NotImplemented("pipeline jobs made of another job (sourceJobId)")
 	}
 	if props.Has("componentId") {
-		return arm.NotImplemented("pipeline components")
+		return arm.NotImplemented("pipeline jobs that are a component themselves; a step of one may be")
 	}
 	if err := w.top.readInputs(props.Object("inputs")); err != nil {
 		return err
@@ -206,7 +223,7 @@ func (w *planner) readTop(ctx context.Context) error {
 		return targeted(err, "properties.settings.default_datastore")
 	}
 	for name, in := range w.top.Inputs {
-		if in.Type != "literal" {
+		if in.Type != "literal" && !w.later(in.URI) {
 			if _, err := w.s.locate(ctx, w.p.Tx, ws, in.URI); err != nil {
 				return targeted(err, "properties.inputs."+name)
 			}
@@ -262,17 +279,38 @@ func (w *planner) readStep(ctx context.Context, name string, v any) error {
 	if node == nil || !bindingName().MatchString(name) {
 		return userError("properties", "A step is an object, and its name has letters, digits and underscores.")
 	}
-	if t := node.String("type"); t != "" && !strings.EqualFold(t, "command") {
-		return arm.NotImplemented("steps of type '%s' in a pipeline", t)
+	kind := strings.ToLower(node.String("type"))
+	ref, want := node.String("componentid"), kind
+	switch kind {
+	case "", "command", "pipeline":
+	case "sweep":
+		ref, want = folded(node.Get("trial")).String("componentid"), "command"
+	default:
+		return arm.NotImplemented("steps of type '%s' in a pipeline", node.String("type"))
 	}
-	component, err := w.component(ctx, node.String("componentid"))
+	component, err := w.component(ctx, ref)
 	if err != nil {
 		return err
 	}
-	st := &stepPlan{Name: name, Run: uuid.NewString(), node: node, component: component, outputs: map[string]jobOutput{}}
+	is := strings.ToLower(component.String("type"))
+	if kind == "" {
+		kind, want = is, is
+	}
+	if is != want {
+		return userError("properties.type", "The step is of type '%s', and its component is of type '%s'.", kind, is)
+	}
+	st := &stepPlan{Name: name, Run: uuid.NewString(), node: node, component: component, kind: kind, outputs: map[string]jobOutput{}}
+	if kind == "sweep" {
+		w.sweeps[st.Run] = true
+	}
 	outputs, err := w.outputs(st)
 	if err != nil {
 		return err
+	}
+	if kind == "pipeline" {
+		st.Body = w.nestedBody(st, outputs)
+		w.steps[name] = st
+		return nil
 	}
 	first := func(key string) any {
 		if v := node.Get(key); v != nil {
@@ -283,10 +321,7 @@ func (w *planner) readStep(ctx context.Context, name string, v any) error {
 	body := arm.Doc{
 		"jobType": "Command", "command": component.String("command"), "isArchived": false,
 		"environmentId": reference(component.String("environment")), "experimentName": w.props.String("experimentName"),
-		"displayName": name, "inputs": map[string]any{}, "outputs": outputs,
-	}
-	if s := node.String("displayname"); s != "" {
-		body["displayName"] = s
+		"displayName": st.displayName(), "inputs": map[string]any{}, "outputs": outputs,
 	}
 	if s := component.String("code"); s != "" {
 		body["codeId"] = reference(s)
@@ -334,6 +369,11 @@ func (w *planner) readStep(ctx context.Context, name string, v any) error {
 		body["services"] = node.Get("services")
 	}
 	st.Body = body
+	if kind == "sweep" {
+		if st.Body, err = w.sweepBody(st, body); err != nil {
+			return err
+		}
+	}
 	w.steps[name] = st
 	return nil
 }
@@ -362,6 +402,9 @@ func reference(s string) string {
 // compute is where a step runs: its own compute, the pipeline's or the default.
 func (w *planner) compute(node arm.Doc) string {
 	for _, id := range []string{node.String("computeid"), node.String("compute"), w.props.String("computeId"), w.set.String("defaultcompute")} {
+		if b, ok, err := pipeline.Parse(id); ok && err == nil && b.Kind == pipeline.Input {
+			id = w.top.Inputs[b.Name].Value // where it is an input of the pipeline
+		}
 		id = strings.TrimPrefix(id, "azureml:")
 		switch {
 		case id == "":
@@ -403,7 +446,7 @@ func (w *planner) component(ctx context.Context, ref string) (arm.Doc, error) {
 	if c == nil {
 		return nil, userError("properties.componentId", "The component '%s' has no specification.", parsed.FullName())
 	}
-	if t := c.String("type"); !strings.EqualFold(t, "command") {
+	if t := c.String("type"); !strings.EqualFold(t, "command") && !strings.EqualFold(t, "pipeline") {
 		return nil, arm.NotImplemented("components of type '%s' ('%s') in a pipeline", t, parsed.FullName())
 	}
 	return c, nil

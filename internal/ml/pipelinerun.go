@@ -27,6 +27,8 @@ import (
 type pipelineState struct {
 	// Continue says that a failed step stops only those that read from it.
 	Continue bool `json:"continue,omitempty"`
+	// Reruns says that Azure could have taken results of an earlier run for some steps.
+	Reruns bool `json:"reruns,omitempty"`
 	// Steps come after those that they read from.
 	Steps []stepState `json:"steps"`
 	// Sweep is set for a sweep job, whose steps are its trials.
@@ -62,6 +64,11 @@ type stepState struct {
 	Ended     time.Time `json:"ended,omitzero"`
 	// Error is why it did not complete.
 	Error string `json:"error,omitempty"`
+	// Nested is set for a step that has steps of its own: a pipeline or a sweep.
+	Nested bool `json:"nested,omitempty"`
+	// Exports are the outputs of a sweep that are outputs of the pipeline, too, by
+	// their names there.
+	Exports map[string]string `json:"exports,omitempty"`
 	// Values are what a trial of a sweep is given, Metric what it reached.
 	Values map[string]string `json:"values,omitempty"`
 	Metric *float64          `json:"metric,omitempty"`
@@ -78,24 +85,30 @@ const pipelineLog = "logs/azureml/executionlogs.txt"
 func (s *Service) putPipeline(ctx context.Context, p *arm.Put, props arm.Doc) error {
 	completeJob(props, p.ID.Name())
 	props.Default("settings", map[string]any{})
-	plan, err := s.planPipeline(ctx, p, props)
+	plan, err := s.planPipeline(ctx, p, props, nil)
 	if err != nil {
 		return err
 	}
-	state, bodies := &pipelineState{Continue: plan.Continue}, map[string]any{}
+	return s.openSteps(ctx, p, props, plan.state(p.Resource), pipelineLog)
+}
+
+// state is that of the pipeline's run. It puts what the jobs of the steps are in the
+// resource.
+func (plan *pipelinePlan) state(res *arm.Resource) *pipelineState {
+	state, bodies := &pipelineState{Continue: plan.Continue, Reruns: plan.Reruns}, map[string]any{}
 	for _, st := range plan.Steps {
-		state.Steps = append(state.Steps, stepState{Name: st.Name, Run: st.Run, Reads: st.Reads})
+		state.Steps = append(state.Steps, stepState{Name: st.Name, Run: st.Run, Reads: st.Reads, Exports: st.Exports})
 		bodies[st.Name] = map[string]any(st.Body)
 	}
-	p.Resource.Private["steps"] = bodies
-	return s.openSteps(ctx, p, props, state, pipelineLog)
+	res.Private["steps"] = bodies
+	return state
 }
 
 // putSweep completes a new sweep job and submits its first trials, all in the
 // write transaction.
 func (s *Service) putSweep(ctx context.Context, p *arm.Put, props arm.Doc) error {
 	completeJob(props, p.ID.Name())
-	state, body, err := s.planSweep(ctx, p, props)
+	state, body, err := s.planSweep(ctx, p, props, nil)
 	if err != nil {
 		return err
 	}
@@ -126,7 +139,7 @@ func (s *Service) openSteps(ctx context.Context, p *arm.Put, props arm.Doc, stat
 		if len(st.Reads) > 0 || r.Pipeline.full() {
 			continue
 		}
-		if err := s.submitStep(p.Tx, r, p.Resource, st, p.Now); err != nil {
+		if err := s.submitStep(ctx, p.Tx, r, p.Resource, st, p.Now); err != nil {
 			return inStep(err, "properties.jobs."+st.Name)
 		}
 	}
@@ -185,7 +198,7 @@ func (s *Service) track(tx store.Tx, r *run, props arm.Doc, tags map[string]stri
 
 // submitStep makes the child job of a step and queues it. A refusal, which is an
 // *arm.Error, has changed nothing.
-func (s *Service) submitStep(tx store.Tx, r *run, parent *arm.Resource, st *stepState, now time.Time) error {
+func (s *Service) submitStep(ctx context.Context, tx store.Tx, r *run, parent *arm.Resource, st *stepState, now time.Time) error {
 	var props arm.Doc
 	var err error
 	if r.Pipeline.Sweep != nil {
@@ -196,22 +209,29 @@ func (s *Service) submitStep(tx store.Tx, r *run, parent *arm.Resource, st *step
 	if err != nil {
 		return err
 	}
-	spec, err := readSpec(props)
+	ws, err := s.kernel.Resources().Get(tx, parent.ParsedID().Parent().String())
 	if err != nil {
-		return err
+		return fmt.Errorf("read workspace: %w", err)
 	}
 	child := &arm.Resource{
 		ID: parent.ParsedID().Parent().Child("jobs", st.Run).String(), UID: uuid.NewString(), ETag: uuid.NewString(), Created: now, Modified: now,
 		CreatedBy: parent.CreatedBy, ModifiedBy: parent.CreatedBy, Private: arm.Doc{}, Body: arm.Doc{"properties": map[string]any(props)},
 	}
 	c := &run{
-		Item: itemID(child), Job: child.ID, Name: st.Run, Workspace: r.Workspace, Compute: spec.Compute,
+		Item: itemID(child), Job: child.ID, Name: st.Run, Workspace: r.Workspace,
 		Submitter: r.Submitter, Created: now, Parent: r.Item, ParentName: r.Name, Step: st.Name,
 	}
-	ws, err := s.kernel.Resources().Get(tx, parent.ParsedID().Parent().String())
-	if err != nil {
-		return fmt.Errorf("read workspace: %w", err)
+	if root := r.root(); root != r.Name {
+		c.Root = root
 	}
+	if props.String("jobType") != "Command" {
+		return s.openNested(ctx, tx, st, c, child, ws)
+	}
+	spec, err := readSpec(props)
+	if err != nil {
+		return err
+	}
+	c.Compute = spec.Compute
 	if err := s.enqueue(tx, c, workspaceOf(ws), spec); err != nil {
 		return err
 	}
@@ -237,7 +257,7 @@ func (s *Service) submitStep(tx store.Tx, r *run, parent *arm.Resource, st *step
 }
 
 // stepEnded takes a pipeline on, in the transaction that ended one of its steps.
-func (s *Service) stepEnded(tx store.Tx, child *run, now time.Time) error {
+func (s *Service) stepEnded(ctx context.Context, tx store.Tx, child *run, now time.Time) error {
 	r, err := s.runs.Get(tx, child.Parent)
 	if errors.Is(err, store.ErrNotFound) || err == nil && (r.Deleted || r.Status.Terminal()) {
 		return nil
@@ -250,29 +270,46 @@ func (s *Service) stepEnded(tx store.Tx, child *run, now time.Time) error {
 		if st.Item != child.Item || st.Status.Terminal() {
 			continue
 		}
-		st.Status, st.Ended = child.Status, now
-		if child.Error != nil {
-			st.Error = child.Error.Message
-		}
-		if r.Pipeline.Sweep != nil {
-			metrics, err := s.tracking.LatestMetrics(tx, r.Workspace, st.Run)
-			if err != nil {
-				return fmt.Errorf("metrics of trial %s: %w", st.Run, err)
-			}
-			if v, ok := metrics[r.Pipeline.Sweep.Metric]; ok && v-v == 0 { // JSON has no NaN and no infinity
-				st.Metric = &v
-			}
+		if err := s.settle(tx, r, st, child, now); err != nil {
+			return err
 		}
 	}
-	if err := s.advance(tx, r, now); err != nil {
+	if err := s.advance(ctx, tx, r, now); err != nil {
 		return fmt.Errorf("pipeline %s: %w", r.Name, err)
 	}
-	return s.runs.Put(tx, r)
+	if err := s.runs.Put(tx, r); err != nil {
+		return err
+	}
+	if r.Parent != "" && r.Status.Terminal() {
+		return s.stepEnded(ctx, tx, r, now)
+	}
+	return nil
+}
+
+// settle writes down how a step ended.
+func (s *Service) settle(tx store.Tx, r *run, st *stepState, child *run, now time.Time) error {
+	st.Status, st.Ended = child.Status, now
+	if child.Error != nil {
+		st.Error = child.Error.Message
+	}
+	if r.Pipeline.Sweep != nil {
+		metrics, err := s.tracking.LatestMetrics(tx, r.Workspace, st.Run)
+		if err != nil {
+			return fmt.Errorf("metrics of trial %s: %w", st.Run, err)
+		}
+		if v, ok := metrics[r.Pipeline.Sweep.Metric]; ok && v-v == 0 { // JSON has no NaN and no infinity
+			st.Metric = &v
+		}
+	}
+	if child.Pipeline != nil && child.Pipeline.Sweep != nil {
+		return s.bestOutputs(tx, r, st, child)
+	}
+	return nil
 }
 
 // advance submits the steps that can start now, skips those that cannot any more,
 // and ends the pipeline when nothing is left to run.
-func (s *Service) advance(tx store.Tx, r *run, now time.Time) error {
+func (s *Service) advance(ctx context.Context, tx store.Tx, r *run, now time.Time) error {
 	parent, err := s.kernel.Resources().Get(tx, r.Job)
 	if err != nil {
 		return err
@@ -298,7 +335,7 @@ func (s *Service) advance(tx store.Tx, r *run, now time.Time) error {
 			case stop || lost:
 				st.Status = skipped
 			case ready && !r.Pipeline.full():
-				err := s.submitStep(tx, r, parent, st, now)
+				err := s.submitStep(ctx, tx, r, parent, st, now)
 				var refused *arm.Error
 				if errors.As(err, &refused) {
 					st.Status, st.Ended, st.Error = Failed, now, refused.Message
@@ -306,12 +343,15 @@ func (s *Service) advance(tx store.Tx, r *run, now time.Time) error {
 				} else if err != nil {
 					return err
 				}
+				again = again || st.failed() // a nested one that could not begin
 			}
 		}
 		if stop {
-			if err := s.stopSteps(tx, r, now); err != nil {
+			ended, err := s.stopSteps(ctx, tx, r, now)
+			if err != nil {
 				return err
 			}
+			again = again || ended
 		}
 	}
 	if slices.ContainsFunc(steps, stepState.open) {
@@ -338,9 +378,11 @@ func (p *pipelineState) inputs(st *stepState) (ready, lost bool) {
 	return ready, lost
 }
 
-// stopSteps asks that the steps that run end.
-func (s *Service) stopSteps(tx store.Tx, r *run, now time.Time) error {
-	for _, st := range r.Pipeline.Steps {
+// stopSteps asks that the steps that run end. It reports whether one has ended by that:
+// one with steps of its own, of which none ran.
+func (s *Service) stopSteps(ctx context.Context, tx store.Tx, r *run, now time.Time) (ended bool, err error) {
+	for i := range r.Pipeline.Steps {
+		st := &r.Pipeline.Steps[i]
 		if st.Status != Running {
 			continue
 		}
@@ -349,22 +391,28 @@ func (s *Service) stopSteps(tx store.Tx, r *run, now time.Time) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
-		if err := s.cancelIn(tx, c, now); err != nil {
-			return err
+		if err := s.cancelIn(ctx, tx, c, now); err != nil {
+			return false, err
+		}
+		if c.Status.Terminal() {
+			ended = true
+			if err := s.settle(tx, r, st, c, now); err != nil {
+				return false, err
+			}
 		}
 	}
-	return nil
+	return ended, nil
 }
 
 // cancelIn asks that a job end.
-func (s *Service) cancelIn(tx store.Tx, r *run, now time.Time) error {
+func (s *Service) cancelIn(ctx context.Context, tx store.Tx, r *run, now time.Time) error {
 	if err := r.move(eventCancel, now); err != nil {
 		return err
 	}
 	if r.Pipeline != nil {
-		if err := s.advance(tx, r, now); err != nil {
+		if err := s.advance(ctx, tx, r, now); err != nil {
 			return err
 		}
 		return s.runs.Put(tx, r)
@@ -451,6 +499,9 @@ func (p *pipelineState) log(r *run) []byte {
 		text string
 	}
 	var lines []line
+	if p.Reruns {
+		lines = append(lines, line{r.Created, "Each step runs, as with force_rerun: results of earlier runs are not reused here. Azure would reuse those of a step that is the same and reads the same."})
+	}
 	for _, st := range p.Steps {
 		if !st.Submitted.IsZero() {
 			text := fmt.Sprintf("%s %s: submitted as job %s.", p.step(), st.Name, st.Run)
@@ -490,19 +541,25 @@ func (p *pipelineState) log(r *run) []byte {
 }
 
 // writePipelineLog writes a pipeline's log as it is now. The pipeline does not
-// depend on it: what cannot be written is logged.
-func (s *Service) writePipelineLog(ctx context.Context, account, item string) {
+// depend on it: what cannot be written is logged. It returns the item of the pipeline
+// that this one is a step of, or "".
+func (s *Service) writePipelineLog(ctx context.Context, account, item string) (parent string) {
 	s.pipelineLogs.Lock() // so that no older log is written over a newer one
 	defer s.pipelineLogs.Unlock()
+	return s.writeLogs(ctx, account, item)
+}
+
+func (s *Service) writeLogs(ctx context.Context, account, item string) (parent string) {
 	var r *run
 	err := s.cfg.Store.View(ctx, func(tx store.Tx) (err error) {
 		r, err = s.runs.Get(tx, item)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) || err == nil && r.Deleted {
-		return
+		return ""
 	}
 	if err == nil {
+		parent = r.Parent
 		if err = s.cfg.Blobs.EnsureContainer(ctx, account, artifactContainer); err == nil {
 			_, err = s.cfg.Blobs.PutBlob(ctx, account, artifactContainer, artifactPrefix(r.Name)+"/"+r.Logs[0],
 				bytes.NewReader(r.Pipeline.log(r)), blob.Headers{ContentType: contentType(r.Logs[0])})
@@ -510,7 +567,14 @@ func (s *Service) writePipelineLog(ctx context.Context, account, item string) {
 	}
 	if err != nil {
 		s.log.Warn("write the log of a pipeline", "item", item, "error", err)
+		return ""
 	}
+	for _, st := range r.Pipeline.Steps {
+		if st.Nested && st.Status == Running { // it may have just begun
+			s.writeLogs(ctx, account, st.Item)
+		}
+	}
+	return parent
 }
 
 // logStep writes the log of the pipeline that a job is a step of.
@@ -534,5 +598,7 @@ func (s *Service) logStep(ctx context.Context, r *run) {
 		s.log.Warn("find the log of a pipeline", "job", r.Job, "error", err)
 		return
 	}
-	s.writePipelineLog(ctx, account, r.Parent)
+	for item := r.Parent; item != ""; {
+		item = s.writePipelineLog(ctx, account, item)
+	}
 }

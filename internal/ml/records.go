@@ -62,6 +62,9 @@ type run struct {
 	Parent     string `json:"parent,omitempty"`
 	ParentName string `json:"parentName,omitempty"`
 	Step       string `json:"step,omitempty"`
+	// Root is the name of the job that the pipeline belongs to in the end, where that
+	// is not the pipeline itself.
+	Root string `json:"root,omitempty"`
 	// Deleted says that the resource is gone, and this record goes when the job
 	// has ended.
 	Deleted bool `json:"deleted,omitempty"`

@@ -44,8 +44,9 @@ const sweepLog = "azureml-logs/hyperdrive.txt"
 var searchExpression = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{\{\s*search_space\.([^}\s]*)\s*\}\}`) })
 
 // planSweep reads and checks a sweep job. It returns the state of its run, and the
-// body that all its trials have.
-func (s *Service) planSweep(ctx context.Context, p *arm.Put, props arm.Doc) (*pipelineState, arm.Doc, error) {
+// body that all its trials have. in is set while the pipeline is planned that it is a
+// step of.
+func (s *Service) planSweep(ctx context.Context, p *arm.Put, props arm.Doc, in *planner) (*pipelineState, arm.Doc, error) {
 	if err := checkTexts(props); err != nil {
 		return nil, nil, err
 	}
@@ -99,6 +100,9 @@ func (s *Service) planSweep(ctx context.Context, p *arm.Put, props arm.Doc) (*pi
 	spec, err := readSpec(first)
 	if err != nil {
 		return nil, nil, err
+	}
+	if in != nil {
+		spec = in.present(spec)
 	}
 	return out, body, s.checkReferences(ctx, p, spec)
 }

@@ -524,7 +524,7 @@ func (s *Service) Finished(ctx context.Context, item compute.Item, outcome compu
 			return nil // the workspace is gone, and its runs with it
 		}
 		if rec.Parent != "" {
-			if err := s.stepEnded(tx, rec, now); err != nil {
+			if err := s.stepEnded(ctx, tx, rec, now); err != nil {
 				return err
 			}
 		}

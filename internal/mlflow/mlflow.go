@@ -7,6 +7,7 @@
 package mlflow
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ type Config struct {
 	Models Models
 	// Watch is told of the metrics that are logged to a job's run that has something
 	// to watch for, in the transaction that logs them. It may be nil.
-	Watch func(tx store.Tx, watch string, points []Point) error
+	Watch func(ctx context.Context, tx store.Tx, watch string, points []Point) error
 	Log   *slog.Logger
 }
 

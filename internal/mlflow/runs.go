@@ -366,7 +366,7 @@ func (s *Service) log1(c *call, id string, b batch) error {
 			for i, m := range b.Metrics {
 				points[i] = Point{m.Key, float64(m.Value)}
 			}
-			if err := s.cfg.Watch(tx, r.Watch, points); err != nil {
+			if err := s.cfg.Watch(c.ctx, tx, r.Watch, points); err != nil {
 				return err
 			}
 		}

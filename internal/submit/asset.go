@@ -22,6 +22,8 @@ func Collection(kind jobspec.AssetKind) string {
 		return "environments"
 	case jobspec.DatastoreAsset:
 		return "datastores"
+	case jobspec.ComponentAsset:
+		return "components"
 	}
 	return "data"
 }
@@ -30,16 +32,17 @@ func Collection(kind jobspec.AssetKind) string {
 // gets the next.
 func (s *Submitter) Asset(ctx context.Context, a *jobspec.Asset) (arm.Doc, error) {
 	path := s.Workspace + "/" + Collection(a.Kind) + "/" + url.PathEscape(a.Name)
+	if a.Kind != jobspec.DatastoreAsset && a.Version == "" {
+		var err error
+		if a.Version, err = s.nextVersion(ctx, path); err != nil {
+			return nil, err
+		}
+	}
 	props, err := s.assetProperties(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	if a.Kind != jobspec.DatastoreAsset {
-		if a.Version == "" {
-			if a.Version, err = s.nextVersion(ctx, path); err != nil {
-				return nil, err
-			}
-		}
 		path += "/versions/" + url.PathEscape(a.Version)
 	}
 	var out arm.Doc
@@ -68,6 +71,12 @@ func (s *Submitter) assetProperties(ctx context.Context, a *jobspec.Asset) (map[
 	switch a.Kind {
 	case jobspec.DatastoreAsset:
 		return a.Datastore, nil
+	case jobspec.ComponentAsset:
+		spec, err := a.ComponentSpec(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"componentSpec": spec, "description": a.Description, "tags": orEmpty(a.Tags), "isAnonymous": false}, nil
 	case jobspec.EnvironmentAsset:
 		context := ""
 		if a.Environment.BuildLocal != "" {

@@ -10,7 +10,7 @@ import pathlib
 import sys
 import time
 
-from azure.ai.ml import Input, MLClient, Output, command, load_job
+from azure.ai.ml import Input, MLClient, Output, command, load_component, load_job
 from azure.ai.ml._restclient.v2022_10_01_preview.models import ListViewType
 from azure.ai.ml.entities import (
     AccountKeyConfiguration,
@@ -367,5 +367,96 @@ assert job.properties["best_child_run_id"] in trials, job.properties
 client.jobs.download(job.name, download_path=str(scratch / "got-sweep"), all=True)
 same("output of the best trial", [p.read_text() for p in (scratch / "got-sweep").rglob("note.txt")], ["tried world\n"])
 done("sweep")
+
+# a pipeline in a pipeline, and a sweep in it
+write("tune.yml", """$schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json
+type: command
+name: tune
+version: "1"
+command: python3 try.py ${{inputs.x}} && echo ${{inputs.x}} > ${{outputs.note}}/x.txt
+code: tune
+environment: azureml:plain:1
+inputs:
+  x:
+    type: number
+outputs:
+  note:
+    type: uri_folder
+""")
+tune = client.components.create_or_update(load_component(scratch / "tune.yml"))
+same("component", (tune.name, tune.version, client.components.get("tune", "1").type), ("tune", "1", "command"))
+assert "tune" in [c.name for c in client.components.list()]
+write("copied.yml", """$schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json
+type: command
+name: copied
+command: cp ${{inputs.from}}/x.txt ${{outputs.to}}/copy.txt
+environment: azureml:plain:1
+inputs:
+  from:
+    type: uri_folder
+outputs:
+  to:
+    type: uri_folder
+""")
+write("copy.yml", """$schema: https://azuremlschemas.azureedge.net/latest/pipelineComponent.schema.json
+type: pipeline
+name: copy
+version: "1"
+inputs:
+  note:
+    type: uri_folder
+outputs:
+  copied:
+    type: uri_folder
+jobs:
+  copy:
+    type: command
+    component: copied.yml
+    inputs:
+      from: ${{parent.inputs.note}}
+    outputs:
+      to: ${{parent.outputs.copied}}
+""")
+write("nested.yml", f"""$schema: https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json
+type: pipeline
+settings:
+  default_compute: azureml:{cluster}
+jobs:
+  search:
+    type: sweep
+    trial: azureml:tune:1
+    sampling_algorithm: grid
+    search_space:
+      x:
+        type: choice
+        values: [3, 1, 2]
+    objective:
+      goal: minimize
+      primary_metric: loss
+    limits:
+      max_total_trials: 3
+      max_concurrent_trials: 3
+    early_termination:
+      type: median_stopping
+      delay_evaluation: 5
+    outputs:
+      note:
+        type: uri_folder
+  inner:
+    type: pipeline
+    component: copy.yml
+    inputs:
+      note: ${{{{parent.jobs.search.outputs.note}}}}
+    outputs:
+      copied: ${{{{parent.outputs.copied}}}}
+outputs:
+  copied:
+    type: uri_folder
+""")
+job = finish(client.jobs.create_or_update(load_job(scratch / "nested.yml")))
+same("nested pipeline", (job.status, sorted(job.jobs)), ("Completed", ["inner", "search"]))
+client.jobs.download(job.name, download_path=str(scratch / "got-nested"), output_name="copied")
+same("output of the best trial, copied", [p.read_text() for p in (scratch / "got-nested").rglob("copy.txt")], ["1\n"])
+done("nested pipeline")
 
 print("all done")
