@@ -36,14 +36,15 @@ func Provider(deps Deps) *arm.Provider {
 	p.subnets = inline{typ: p.subnetType(), path: "properties.subnets", keep: true, complete: p.completeSubnet}
 	p.securityRules = inline{typ: p.securityRuleType(), path: "properties.securityRules", complete: completeSecurityRule}
 	p.routes = inline{typ: p.routeType(), path: "properties.routes", complete: completeRoute}
-	return &arm.Provider{
-		Namespace: namespace,
-		Types: []*arm.ResourceType{
-			p.virtualNetworkType(), p.subnets.typ,
-			p.securityGroupType(), p.securityRules.typ, p.defaultSecurityRuleType(),
-			p.routeTableType(), p.routes.typ,
-			p.publicIPType(), p.natGatewayType(), p.interfaceType(),
-		},
-		Bind: func(k *arm.Kernel) { p.kernel = k },
+	types := []*arm.ResourceType{
+		p.virtualNetworkType(), p.subnets.typ,
+		p.securityGroupType(), p.securityRules.typ, p.defaultSecurityRuleType(),
+		p.routeTableType(), p.routes.typ,
+		p.publicIPType(), p.natGatewayType(), p.interfaceType(),
+		p.zoneType(), p.zoneLinkType(), p.allRecordsType(),
 	}
+	for _, rec := range recordTypes() {
+		types = append(types, p.recordSetType(rec))
+	}
+	return &arm.Provider{Namespace: namespace, Types: types, Bind: func(k *arm.Kernel) { p.kernel = k }}
 }
