@@ -48,8 +48,8 @@ resource "azurerm_resource_group" "it" {
 // into a fresh state that differs in nothing, destroy, nothing left.
 //
 // It does so for 3.x and 5.x; AZIMUTH_TEST_MAJORS=345 names others. With
-// AZIMUTH_TEST_PROVIDER=registry the provider is HashiCorp's own, which takes its
-// time.
+// AZIMUTH_TEST_PROVIDER=registry the provider is HashiCorp's own, found as
+// TF_CLI_CONFIG_FILE says, which takes its time.
 func TestConformance(t *testing.T) {
 	needTerraform(t)
 	e := newEnv(t)

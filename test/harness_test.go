@@ -110,6 +110,8 @@ func (e *env) environ() []string {
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
 		switch {
+		case name == "TF_CLI_CONFIG_FILE" && os.Getenv("AZIMUTH_TEST_PROVIDER") != "":
+			out = append(out, kv)
 		case strings.HasPrefix(name, "AZIMUTH_"), strings.HasPrefix(name, "ARM_"), strings.HasPrefix(name, "AZURE_"), strings.HasPrefix(name, "TF_"):
 		case strings.HasSuffix(strings.ToUpper(name), "_PROXY"), name == "SSL_CERT_FILE", name == "REQUESTS_CA_BUNDLE":
 		default:

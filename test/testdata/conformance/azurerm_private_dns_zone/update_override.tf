@@ -1,0 +1,3 @@
+resource "azurerm_private_dns_zone" "it" {
+  tags = { team = "platform" }
+}
