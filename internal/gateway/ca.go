@@ -60,6 +60,9 @@ func permittedDomains() []string {
 		"services.visualstudio.com", // of Application Insights
 		"monitor.azure.com",
 		"loganalytics.io",
+		"loganalytics.azure.com",
+		"opinsights.azure.com",
+		"applicationinsights.microsoft.com",
 		"blob.core.windows.net",
 		"dfs.core.windows.net",
 		"file.core.windows.net",
