@@ -20,6 +20,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/rp/operationalinsights"
 	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/storage"
+	"github.com/azimuth-ml/azimuth/internal/telemetry"
 )
 
 // providers is every resource provider there is.
@@ -32,8 +33,8 @@ func (s *Server) providers() []*arm.Provider {
 		}),
 		storage.Provider(storage.Deps{Containers: containersAndFiles{containers{s}}}),
 		keyvault.Provider(keyvault.Deps{Contents: s.vaults, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
-		insights.Provider(),
-		operationalinsights.Provider(),
+		insights.Provider(insights.Deps{Removed: s.forgetTelemetry}),
+		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry}),
 		containerregistry.Provider(containerregistry.Deps{Contents: s.registries}),
 		managedidentity.Provider(identities{s.dir}),
 		network.Provider(network.Deps{Users: s.subnetUsers}),
@@ -63,11 +64,15 @@ func (s *Server) routes() []gateway.Route {
 	for _, service := range []string{"blob", "dfs", "queue", "table", "file", "web"} {
 		routes = append(routes, gateway.Route{Pattern: "*." + service + ".core.windows.net", Handler: s.blobs})
 	}
+	for _, h := range telemetry.Hosts() {
+		routes = append(routes, gateway.Route{Pattern: h, Handler: s.telemetry})
+	}
 	// Data planes that are not here yet: answered here all the same, so that
 	// nothing meant for this cloud reaches the real one.
 	for _, domain := range []string{
 		"azureml.ms", "notebooks.azure.net", "ml.azure.com", "graph.windows.net",
 		"applicationinsights.azure.com", "applicationinsights.io", "services.visualstudio.com", "monitor.azure.com", "loganalytics.io",
+		"loganalytics.azure.com", "opinsights.azure.com", "applicationinsights.microsoft.com",
 	} {
 		routes = append(routes, gateway.Route{Pattern: domain, Handler: s.uncovered()}, gateway.Route{Pattern: "*." + domain, Handler: s.uncovered()})
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/rbac"
 	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store/sqlite"
+	"github.com/azimuth-ml/azimuth/internal/telemetry"
 	"github.com/azimuth-ml/azimuth/internal/vault"
 )
 
@@ -76,6 +77,8 @@ type Server struct {
 	checker *preflight.Checker
 	blobs   *blob.Service
 	vaults  *vault.Service
+	// telemetry is Application Insights and Log Analytics.
+	telemetry *telemetry.Service
 	// registries are the container registries' data plane.
 	registries *oci.Service
 	runner     *local.Runner
@@ -191,6 +194,7 @@ func (s *Server) Serve(ctx context.Context, ready func(address string)) error {
 	g.Go(func() error { return s.manager.Run(ctx) })
 	g.Go(func() error { return s.instances.Run(ctx) })
 	s.jobs.Start()
+	s.telemetry.Start()
 	if err := s.cfg.Home.WriteServer(home.Server{
 		PID: os.Getpid(), Address: address, Version: s.cfg.Version, Started: time.Now().UTC(), Strict: s.cfg.Strict, Runner: s.cfg.Runner,
 	}); err != nil {
@@ -229,7 +233,7 @@ func CACertificate(d home.Dir) string { return filepath.Join(d.CA(), gateway.CAC
 func HomeEntries() []string {
 	return []string{
 		"azimuth.db", "azimuth.db-wal", "azimuth.db-shm", "seal.key", "seal.key.new", "owner.json",
-		"ca", "blobs", "nodes", "instances", "files", "stacks", "client", "environments", "run",
+		"ca", "blobs", "nodes", "instances", "files", "stacks", "client", "environments", "telemetry", "run",
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/preflight"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
 	"github.com/azimuth-ml/azimuth/internal/store"
+	"github.com/azimuth-ml/azimuth/internal/telemetry"
 	"github.com/azimuth-ml/azimuth/internal/vault"
 )
 
@@ -63,6 +64,13 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.registries.Close)
+	if s.telemetry, err = telemetry.Open(telemetry.Config{
+		Dir: cfg.Home.Path("telemetry"), Clock: s.clock, Store: s.store, Resources: monitored{s}, Access: telemetryAccess{s},
+		TenantID: s.dir.TenantID(), Subscription: entra.DefaultSubscriptionID, Wall: time.Now, Log: log,
+	}); err != nil {
+		return err
+	}
+	s.onClose(s.telemetry.Close)
 	engine, images, err := s.containers(ctx)
 	if err != nil {
 		return err

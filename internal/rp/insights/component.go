@@ -24,11 +24,21 @@ const (
 	workspaceType = "Microsoft.OperationalInsights/workspaces"
 )
 
-type provider struct{ kernel *arm.Kernel }
+// Deps is what the provider needs of others.
+type Deps struct {
+	// Removed is told the UID of each component that is gone for good, outside of
+	// any transaction. Nil tells nobody.
+	Removed func(uid string)
+}
+
+type provider struct {
+	deps   Deps
+	kernel *arm.Kernel
+}
 
 // Provider returns the descriptors of the namespace.
-func Provider() *arm.Provider {
-	p := &provider{}
+func Provider(d Deps) *arm.Provider {
+	p := &provider{deps: d}
 	return &arm.Provider{
 		Namespace: namespace,
 		Types:     []*arm.ResourceType{p.component()},
@@ -52,6 +62,15 @@ func (p *provider) component() *arm.ResourceType {
 		},
 		Validate: p.validate,
 		Put:      p.put,
+		Index: func(r *arm.Resource) []string {
+			return []string{keyIndex(r.Body.String("properties.InstrumentationKey")), appIndex(r.Body.String("properties.AppId"))}
+		},
+		Delete: func(_ context.Context, d *arm.Delete) error {
+			if uid := d.Resource.UID; p.deps.Removed != nil {
+				d.After(func() { p.deps.Removed(uid) })
+			}
+			return nil
+		},
 		Actions: []arm.Action{
 			{Name: "currentbillingfeatures", Method: http.MethodGet, Permission: ComponentType + "/currentbillingfeatures/read", Handle: p.billing},
 			{Name: "currentbillingfeatures", Method: http.MethodPut, Permission: ComponentType + "/currentbillingfeatures/write", Handle: p.setBilling},
@@ -193,4 +212,35 @@ func (p *provider) setBilling(ctx context.Context, req *arm.Request) (*arm.Respo
 		})
 	})
 	return arm.OK(out), err
+}
+
+func keyIndex(key string) string { return "key:" + key }
+func appIndex(app string) string { return "app:" + app }
+
+// ByKey returns the component with an instrumentation key, or store.ErrNotFound.
+func ByKey(tx store.Tx, res *arm.Resources, key string) (*arm.Resource, error) {
+	return first(tx, res, keyIndex(key))
+}
+
+// ByApp returns the component with an application ID, or store.ErrNotFound.
+func ByApp(tx store.Tx, res *arm.Resources, app string) (*arm.Resource, error) {
+	return first(tx, res, appIndex(app))
+}
+
+func first(tx store.Tx, res *arm.Resources, entry string) (*arm.Resource, error) {
+	for r, err := range res.Find(tx, ComponentType, entry) {
+		return r, err
+	}
+	return nil, store.ErrNotFound
+}
+
+// DailyCap is how many GB a component takes in a day.
+func DailyCap(r *arm.Resource) float64 {
+	limit := 100.0
+	if b := r.Private.Object(billingKey); b != nil {
+		if v, ok := b.Get("DataVolumeCap.Cap").(float64); ok {
+			limit = v
+		}
+	}
+	return limit
 }

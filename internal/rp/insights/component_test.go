@@ -17,7 +17,7 @@ const (
 )
 
 func newEnv(t *testing.T) *rptest.Env {
-	e := rptest.New(t, rptest.Options{}, resources.Provider(), insights.Provider(), operationalinsights.Provider())
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), insights.Provider(insights.Deps{}), operationalinsights.Provider(operationalinsights.Deps{}))
 	e.NewGroup()
 	return e
 }

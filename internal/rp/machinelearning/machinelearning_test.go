@@ -111,7 +111,7 @@ func newEnv(t *testing.T, hold bool) (*rptest.Env, *engine) {
 	var e *rptest.Env
 	e = rptest.New(t, rptest.Options{}, resources.Provider(),
 		storage.Provider(storage.Deps{Containers: eng}), keyvault.Provider(keyvault.Deps{Contents: eng}),
-		insights.Provider(), containerregistry.Provider(containerregistry.Deps{}),
+		insights.Provider(insights.Deps{}), containerregistry.Provider(containerregistry.Deps{}),
 		network.Provider(network.Deps{Users: func(tx store.Tx, id string) ([]string, error) {
 			return machinelearning.InSubnet(tx, e.Kernel.Resources(), id)
 		}}),

@@ -24,11 +24,21 @@ const (
 	WorkspaceType = namespace + "/workspaces"
 )
 
-type provider struct{ kernel *arm.Kernel }
+// Deps is what the provider needs of others.
+type Deps struct {
+	// Removed is told the UID of each workspace that is gone for good, outside of
+	// any transaction. Nil tells nobody.
+	Removed func(uid string)
+}
+
+type provider struct {
+	deps   Deps
+	kernel *arm.Kernel
+}
 
 // Provider returns the descriptors of the namespace.
-func Provider() *arm.Provider {
-	p := &provider{}
+func Provider(d Deps) *arm.Provider {
+	p := &provider{deps: d}
 	return &arm.Provider{
 		Namespace: namespace,
 		Types:     []*arm.ResourceType{p.workspace()},
@@ -65,6 +75,13 @@ func (p *provider) workspace() *arm.ResourceType {
 		},
 		Validate: validate,
 		Put:      put,
+		Index:    func(r *arm.Resource) []string { return []string{customerIndex(r.Body.String("properties.customerId"))} },
+		Delete: func(_ context.Context, d *arm.Delete) error {
+			if uid := d.Resource.UID; p.deps.Removed != nil {
+				d.After(func() { p.deps.Removed(uid) })
+			}
+			return nil
+		},
 		Actions: []arm.Action{
 			{Name: "sharedKeys", Permission: WorkspaceType + "/sharedKeys/action", Handle: p.sharedKeys},
 			{Name: "regenerateSharedKey", Permission: WorkspaceType + "/regenerateSharedKey/action", Handle: p.regenerate},
@@ -159,4 +176,20 @@ func (p *provider) regenerate(ctx context.Context, req *arm.Request) (*arm.Respo
 		})
 	})
 	return arm.OK(out), err
+}
+
+func customerIndex(id string) string { return "customer:" + id }
+
+// ByCustomer returns the workspace with the ID that clients know it by, or
+// store.ErrNotFound.
+func ByCustomer(tx store.Tx, res *arm.Resources, customerID string) (*arm.Resource, error) {
+	for r, err := range res.Find(tx, WorkspaceType, customerIndex(customerID)) {
+		return r, err
+	}
+	return nil, store.ErrNotFound
+}
+
+// Keys returns the two shared keys, base64.
+func Keys(r *arm.Resource) [2]string {
+	return [2]string{r.Private.String("primarySharedKey"), r.Private.String("secondarySharedKey")}
 }

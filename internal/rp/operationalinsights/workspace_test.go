@@ -12,7 +12,7 @@ import (
 const workspace = rptest.Group + "/providers/Microsoft.OperationalInsights/workspaces/log-1"
 
 func TestWorkspace(t *testing.T) {
-	e := rptest.New(t, rptest.Options{}, resources.Provider(), operationalinsights.Provider())
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), operationalinsights.Provider(operationalinsights.Deps{}))
 	e.NewGroup()
 	// azurerm puts twice, with retention 0 for "the default"
 	const body = `{"location":"eastus","properties":{"sku":{"name":"pergb2018"},"retentionInDays":0,"features":{"enableLogAccessUsingOnlyResourcePermissions":false},"workspaceCapping":{"dailyQuotaGb":-1}}}`

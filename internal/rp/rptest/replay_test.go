@@ -81,7 +81,7 @@ func newAll(t *testing.T) *rptest.Env {
 		authorization.Provider(authorization.Deps{Directory: &rptest.Directory{}, Roles: func() authorization.Roles { return e.RBAC }}),
 		storage.Provider(storage.Deps{Containers: noContainers{}}),
 		keyvault.Provider(keyvault.Deps{Contents: noVaults{}, HoldNames: true}),
-		insights.Provider(), operationalinsights.Provider(), containerregistry.Provider(containerregistry.Deps{}),
+		insights.Provider(insights.Deps{}), operationalinsights.Provider(operationalinsights.Deps{}), containerregistry.Provider(containerregistry.Deps{}),
 		managedidentity.Provider(&rptest.Directory{}),
 		network.Provider(network.Deps{Users: func(tx store.Tx, id string) ([]string, error) {
 			return machinelearning.InSubnet(tx, e.Kernel.Resources(), id)
