@@ -205,6 +205,12 @@ func (s *Resources) Find(tx store.Tx, typ, entry string) iter.Seq2[*Resource, er
 	return s.opened(s.c.By(tx, "find", store.Range{Prefix: store.Exact(strings.ToLower(typ + "|" + entry))}))
 }
 
+// Recall is store.Recall for what load makes of resources, and of nothing else.
+// The keys of different uses must differ.
+func Recall[T any](tx store.Tx, s *Resources, key string, load func() (T, error)) (T, error) {
+	return store.Recall(tx, s.c.Name, key, load)
+}
+
 // FindFrom yields the resources of a type with an Index entry that begins with
 // prefix, in the order of their entries.
 func (s *Resources) FindFrom(tx store.Tx, typ, prefix string, reverse bool) iter.Seq2[*Resource, error] {

@@ -38,7 +38,7 @@ type blockChoice struct {
 // admit, which may be nil, has agreed to the blob as it is.
 func (e *engine) stage(ctx context.Context, r ref, id string, in *intake, admit func(*blobRec) error) error {
 	now, etag := e.stamp()
-	data, staging := storage.RandomHex(12), storage.RandomHex(12)
+	data, staging := dataID(etag), storage.RandomHex(12)
 	var gone []string
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		p, err := e.place(tx, r)

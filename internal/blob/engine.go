@@ -78,14 +78,18 @@ func (e *engine) lock(key string) *sync.Mutex {
 }
 
 func findContainer(tx store.Tx, uid, name string) (*containerRec, error) {
-	c, err := load[containerRec](tx, bucketContainers, containerKey(uid, name))
+	key := containerKey(uid, name)
+	c, err := store.Recall(tx, bucketContainers, key, func() (*containerRec, error) {
+		return load[containerRec](tx, bucketContainers, key)
+	})
 	if err != nil {
 		return nil, err
 	}
 	if c == nil {
 		return nil, refuse("ContainerNotFound")
 	}
-	return c, nil
+	own := *c // callers change it
+	return &own, nil
 }
 
 // find returns the blob of r and the key of its row; the blob is nil when there
@@ -200,7 +204,7 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 	now, etag := e.stamp()
 	var gone []string
 	var old *blobRec
-	data := storage.RandomHex(12)
+	data := dataID(etag)
 	err = e.store.Update(ctx, func(tx store.Tx) error {
 		p, err := e.place(tx, r)
 		if err != nil {

@@ -133,17 +133,17 @@ func (s *Service) serve(c *call) error {
 // and are not there.
 func (s *Service) refuseUnsupported(c *call) error {
 	h := c.r.Header
-	for header, feature := range map[string]string{
-		"x-ms-encryption-key":                 "customer-provided encryption keys",
-		"x-ms-encryption-scope":               "encryption scopes",
-		"x-ms-structured-body":                "structured message bodies",
-		"x-ms-immutability-policy-mode":       "immutability policies",
-		"x-ms-legal-hold":                     "legal holds",
-		"x-ms-default-encryption-scope":       "encryption scopes",
-		"x-ms-deny-encryption-scope-override": "encryption scopes",
+	for _, f := range [...]struct{ header, feature string }{ // as net/http spells them
+		{"X-Ms-Encryption-Key", "customer-provided encryption keys"},
+		{"X-Ms-Encryption-Scope", "encryption scopes"},
+		{"X-Ms-Structured-Body", "structured message bodies"},
+		{"X-Ms-Immutability-Policy-Mode", "immutability policies"},
+		{"X-Ms-Legal-Hold", "legal holds"},
+		{"X-Ms-Default-Encryption-Scope", "encryption scopes"},
+		{"X-Ms-Deny-Encryption-Scope-Override", "encryption scopes"},
 	} {
-		if v := h.Get(header); v != "" && !strings.EqualFold(v, "false") {
-			return notImplemented(c.op.name + " with " + feature)
+		if v := h[f.header]; len(v) > 0 && v[0] != "" && !strings.EqualFold(v[0], "false") {
+			return notImplemented(c.op.name + " with " + f.feature)
 		}
 	}
 	if err := s.mayAskTags(c); err != nil {

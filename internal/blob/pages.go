@@ -185,7 +185,7 @@ func (e *engine) writePages(ctx context.Context, r ref, rg byteRange, in *intake
 			if in.file != "" {
 				err = save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc})
 			} else {
-				rec.Inline = storage.RandomHex(12)
+				rec.Inline = dataID(b.ETag)
 				err = saveInline(tx, rec.Inline, in.crc, in.inline)
 			}
 			if err != nil {

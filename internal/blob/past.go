@@ -98,11 +98,13 @@ func (s *Service) SetRetentionIn(tx store.Tx, uid string, p RetentionPolicy) err
 }
 
 func retentionOf(tx store.Tx, uid string) (RetentionPolicy, error) {
-	p, err := load[RetentionPolicy](tx, bucketRetention, uid)
-	if p == nil || err != nil {
-		return RetentionPolicy{}, err
-	}
-	return *p, nil
+	return store.Recall(tx, bucketRetention, uid, func() (RetentionPolicy, error) {
+		p, err := load[RetentionPolicy](tx, bucketRetention, uid)
+		if p == nil || err != nil {
+			return RetentionPolicy{}, err
+		}
+		return *p, nil
+	})
 }
 
 // find returns what r names of the spot: the blob, or something of its past.

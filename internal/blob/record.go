@@ -211,6 +211,10 @@ func save(tx store.Tx, bucket, key string, v any) error {
 	return tx.Put(bucket, key, b)
 }
 
+// dataID names small data of a write. What is written together lies together, so
+// that it changes few pages of the store.
+func dataID(etag uint64) string { return fmt.Sprintf("%016x", etag) + storage.RandomHex(4) }
+
 // saveInline keeps small data in the store, with its checksum before it.
 func saveInline(tx store.Tx, id string, crc uint64, data []byte) error {
 	b := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(data)), crc)

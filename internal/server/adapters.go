@@ -78,15 +78,17 @@ type accounts struct{ s *Server }
 // Account implements blob.Accounts.
 func (a accounts) Account(ctx context.Context, name string) (*blob.Account, error) {
 	var out *blob.Account
-	err := a.s.store.View(ctx, func(tx store.Tx) error {
-		r, err := storage.Account(tx, a.s.kernel.Resources(), name)
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("storage account %s: %w", name, blob.ErrNoAccount)
-		}
-		if err != nil {
-			return err
-		}
-		out, err = blobAccount(r)
+	err := a.s.store.View(ctx, func(tx store.Tx) (err error) {
+		out, err = arm.Recall(tx, a.s.kernel.Resources(), "storage account "+name, func() (*blob.Account, error) {
+			r, err := storage.Account(tx, a.s.kernel.Resources(), name)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil, fmt.Errorf("storage account %s: %w", name, blob.ErrNoAccount)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return blobAccount(r)
+		})
 		return err
 	})
 	return out, err

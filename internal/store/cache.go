@@ -2,71 +2,57 @@ package store
 
 import "sync"
 
-// Versioned is what a Tx may be besides, so that what is read often can be kept
+// Remembering is what a Tx may be besides, so that what is read often can be kept
 // in memory.
-type Versioned interface {
-	// Version returns the version of a bucket: while it stays the same, so does
-	// all that a transaction of the kind, reader or writer, finds there. What this
-	// transaction finds is of that version only if fresh is true. Versions of
-	// readers and of writers have nothing to do with each other.
-	Version(bucket string) (version uint64, fresh, writer bool)
+type Remembering interface {
+	// Memory returns what is remembered of a bucket, for transactions of this one's
+	// kind, reader or writer. While the version stays the same, so does all that
+	// such a transaction finds in the bucket. What this one finds is of the version
+	// only if fresh is true.
+	Memory(bucket string) (m *Memory, version uint64, fresh bool)
 }
 
-// cacheLimit is how many values a cache keeps of each kind of transaction.
-const cacheLimit = 4096
+// memoryLimit is how many values are remembered of a bucket.
+const memoryLimit = 4096
 
-// Cache keeps values of one bucket in memory for as long as nothing in the bucket
-// changes. It is for small buckets that are read by nearly every request and
-// seldom written. A caller finds its own committed writes; a reader that began
-// before another's commit may find that one's.
-type Cache[T any] struct {
-	bucket string
-	load   func(tx Tx, key string) (T, error)
-	kinds  [2]cacheOf[T] // of readers, of writers
-}
-
-type cacheOf[T any] struct {
+// Memory is values of one version of a bucket, as Recall made them. The zero
+// Memory is empty. It is safe for concurrent use.
+type Memory struct {
 	mu      sync.RWMutex
 	version uint64
-	values  map[string]T
+	values  map[string]any
 }
 
-// NewCache makes a cache of what load returns for keys. load must read nothing
-// but the bucket. What it returns is shared between callers of Get.
-func NewCache[T any](bucket string, load func(tx Tx, key string) (T, error)) *Cache[T] {
-	return &Cache[T]{bucket: bucket, load: load}
-}
-
-// Get returns what load does. Errors are not kept.
-func (c *Cache[T]) Get(tx Tx, key string) (T, error) {
-	v, ok := tx.(Versioned)
+// Recall returns what load returns, which must read nothing but the bucket, or
+// what it returned for the key earlier if the bucket has not changed. It is for
+// small buckets that are read by nearly every request and seldom written. A caller
+// finds its own committed writes; a reader that began before another's commit may
+// find that one's. The value is shared between callers; errors are not kept.
+func Recall[T any](tx Tx, bucket, key string, load func() (T, error)) (T, error) {
+	r, ok := tx.(Remembering)
 	if !ok {
-		return c.load(tx, key)
+		return load()
 	}
-	version, fresh, writer := v.Version(c.bucket)
-	k := &c.kinds[0]
-	if writer {
-		k = &c.kinds[1]
-	}
-	k.mu.RLock()
-	value, ok := k.values[key]
-	ok = ok && k.version == version
-	k.mu.RUnlock()
+	m, version, fresh := r.Memory(bucket)
+	m.mu.RLock()
+	v, ok := m.values[key].(T)
+	ok = ok && m.version == version
+	m.mu.RUnlock()
 	if ok {
-		return value, nil
+		return v, nil
 	}
-	value, err := c.load(tx, key)
+	v, err := load()
 	if err != nil || !fresh {
-		return value, err
+		return v, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.version != version || k.values == nil || len(k.values) >= cacheLimit {
-		if k.version > version {
-			return value, nil // another has read a later one
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.version != version || m.values == nil || len(m.values) >= memoryLimit {
+		if m.version > version {
+			return v, nil // another has found a later one
 		}
-		k.version, k.values = version, map[string]T{}
+		m.version, m.values = version, map[string]any{}
 	}
-	k.values[key] = value
-	return value, nil
+	m.values[key] = v
+	return v, nil
 }

@@ -16,6 +16,20 @@ func migrations() []string {
 			value  BLOB NOT NULL,
 			PRIMARY KEY (bucket, key)
 		) WITHOUT ROWID, STRICT`,
+		// Comparing a key reads the whole row that it is of, so that long values,
+		// which flow over into further pages, slow down every look-up near them.
+		// They have a table of their own, and grow at its end.
+		`CREATE TABLE large (
+			id    INTEGER PRIMARY KEY,
+			value BLOB NOT NULL
+		) STRICT;
+		ALTER TABLE entry ADD COLUMN large INTEGER;
+		CREATE TRIGGER large_replaced AFTER UPDATE ON entry WHEN old.large IS NOT NULL BEGIN
+			DELETE FROM large WHERE id = old.large;
+		END;
+		CREATE TRIGGER large_deleted AFTER DELETE ON entry WHEN old.large IS NOT NULL BEGIN
+			DELETE FROM large WHERE id = old.large;
+		END`,
 	}
 }
 

@@ -31,11 +31,16 @@ type Store struct {
 	done  chan struct{}
 	close sync.Once
 
-	// seq counts commits, and versions has the one that last changed each bucket.
-	seq      atomic.Uint64
-	versions sync.Map // bucket → *atomic.Uint64
-	// drafts counts, for the committer alone, what it has put in each bucket.
-	drafts map[string]uint64
+	seq     atomic.Uint64 // counts commits
+	buckets sync.Map      // name → *bucket
+}
+
+// bucket is what is remembered of a bucket.
+type bucket struct {
+	changed atomic.Uint64 // the commit that last changed it
+	read    store.Memory  // by version changed
+	draft   uint64        // counts, for the committer alone, what it has put there
+	written store.Memory  // by version draft
 }
 
 type update struct {
@@ -82,12 +87,11 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		write:  write,
-		read:   &pool{open: open, slots: make(chan struct{}, readers)},
-		queue:  make(chan *update, batchLimit),
-		quit:   make(chan struct{}),
-		done:   make(chan struct{}),
-		drafts: map[string]uint64{},
+		write: write,
+		read:  &pool{open: open, slots: make(chan struct{}, readers)},
+		queue: make(chan *update, batchLimit),
+		quit:  make(chan struct{}),
+		done:  make(chan struct{}),
 	}
 	go s.commitLoop()
 	return s, nil
@@ -150,18 +154,11 @@ func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c, err := s.read.take(ctx)
-	if err != nil {
-		return err
-	}
-	began := s.seq.Load() // before the snapshot, which so has all commits up to it
-	broken := true
-	defer func() { s.read.put(c, broken) }()
-	if err := c.exec("BEGIN"); err != nil {
-		return fmt.Errorf("store: begin: %w", classify(err))
-	}
-	defer func() { broken = c.exec("ROLLBACK") != nil }()
-	return fn(&tx{ctx: ctx, s: s, conn: c, readOnly: true, began: began})
+	// The snapshot is that of the first read, which so has all commits up to seq. A
+	// function that recalls all it needs takes none.
+	t := &tx{ctx: ctx, s: s, readOnly: true, began: s.seq.Load()}
+	defer t.end()
+	return fn(t)
 }
 
 // Update implements store.Store.
@@ -223,7 +220,7 @@ func (s *Store) commitLoop() {
 // another's writes; an error of the database itself fails them all.
 func (s *Store) commit(batch []*update) {
 	errs := make([]error, len(batch))
-	changed := map[string]bool{}
+	changed := map[*bucket]bool{}
 	err := func() (err error) {
 		if err := s.write.exec("BEGIN IMMEDIATE"); err != nil {
 			return err
@@ -250,7 +247,7 @@ func (s *Store) commit(batch []*update) {
 	}()
 	if err != nil {
 		for b := range changed {
-			s.drafts[b]++ // they are as they were
+			b.draft++ // they are as they were
 		}
 		err = fmt.Errorf("store: commit: %w", classify(err))
 	} else if len(changed) > 0 {
@@ -258,7 +255,7 @@ func (s *Store) commit(batch []*update) {
 		// cache what it has changed.
 		seq := s.seq.Add(1)
 		for b := range changed {
-			s.version(b).Store(seq)
+			b.changed.Store(seq)
 		}
 	}
 	for i, u := range batch {
@@ -269,12 +266,12 @@ func (s *Store) commit(batch []*update) {
 	}
 }
 
-func (s *Store) version(bucket string) *atomic.Uint64 {
-	v, ok := s.versions.Load(bucket)
+func (s *Store) bucket(name string) *bucket {
+	v, ok := s.buckets.Load(name)
 	if !ok {
-		v, _ = s.versions.LoadOrStore(bucket, new(atomic.Uint64))
+		v, _ = s.buckets.LoadOrStore(name, new(bucket))
 	}
-	return v.(*atomic.Uint64)
+	return v.(*bucket)
 }
 
 // run keeps a panic of one caller from stopping the committer: the caller gets
@@ -297,9 +294,16 @@ func classify(err error) error {
 	return err
 }
 
+// largeValue is the most bytes of a value that is kept beside its key. A row of
+// more than about 1,000 bytes flows over.
+const largeValue = 640
+
 const (
-	getRow    = "SELECT value FROM entry WHERE bucket = ? AND key = ?"
-	putRow    = "INSERT INTO entry (bucket, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+	columns   = "SELECT key, coalesce(large.value, entry.value) FROM entry LEFT JOIN large ON large.id = entry.large WHERE bucket = ?"
+	getRow    = columns + " AND key = ?"
+	putRow    = "INSERT INTO entry (bucket, key, value, large) VALUES (?, ?, ?, NULL) ON CONFLICT DO UPDATE SET value = excluded.value, large = NULL"
+	putLarge  = "INSERT INTO large (value) VALUES (?)"
+	putRef    = "INSERT INTO entry (bucket, key, value, large) VALUES (?, ?, x'', last_insert_rowid()) ON CONFLICT DO UPDATE SET value = x'', large = excluded.large"
 	deleteRow = "DELETE FROM entry WHERE bucket = ? AND key = ?"
 )
 
@@ -317,20 +321,46 @@ type tx struct {
 	order   []place
 	direct  bool
 	failed  error // a write that the database refused
-	touched map[string]bool
+	touched map[*bucket]bool
 }
 
 type place struct{ bucket, key string }
 
-var _ store.Versioned = (*tx)(nil)
+var _ store.Remembering = (*tx)(nil)
 
-// Version implements store.Versioned.
-func (t *tx) Version(bucket string) (version uint64, fresh, writer bool) {
+// Memory implements store.Remembering.
+func (t *tx) Memory(name string) (m *store.Memory, version uint64, fresh bool) {
+	b := t.s.bucket(name)
 	if !t.readOnly {
-		return t.s.drafts[bucket], true, true
+		return &b.written, b.draft, true
 	}
-	version = t.s.version(bucket).Load()
-	return version, version <= t.began, false
+	version = b.changed.Load()
+	return &b.read, version, version <= t.began
+}
+
+// start begins the snapshot of a reader.
+func (t *tx) start() error {
+	if t.conn != nil {
+		return nil
+	}
+	c, err := t.s.read.take(t.ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.exec("BEGIN"); err != nil {
+		t.s.read.put(c, true)
+		return fmt.Errorf("begin: %w", err)
+	}
+	t.conn = c
+	return nil
+}
+
+// end gives a reader's connection back.
+func (t *tx) end() {
+	if t.conn != nil {
+		t.s.read.put(t.conn, t.conn.exec("ROLLBACK") != nil)
+		t.conn = nil
+	}
 }
 
 func (t *tx) Get(bucket, key string) ([]byte, error) {
@@ -342,9 +372,12 @@ func (t *tx) Get(bucket, key string) ([]byte, error) {
 			return append([]byte{}, v...), nil
 		}
 	}
+	if err := t.start(); err != nil {
+		return nil, fmt.Errorf("store: get %s %q: %w", bucket, key, classify(err))
+	}
 	var out []byte
-	err := t.conn.query(getRow, 1, func(row []driver.Value) (err error) {
-		out, err = blob(row[0])
+	err := t.conn.query(getRow, 2, func(row []driver.Value) (err error) {
+		out, err = blob(row[1])
 		return err
 	}, bucket, key)
 	if err != nil {
@@ -371,10 +404,11 @@ func (t *tx) change(at place, value []byte) error {
 		return fmt.Errorf("store: change %s %q: the transaction is read-only", at.bucket, at.key)
 	}
 	if t.touched == nil {
-		t.touched, t.pending = map[string]bool{}, map[place][]byte{}
+		t.touched, t.pending = map[*bucket]bool{}, map[place][]byte{}
 	}
-	t.touched[at.bucket] = true
-	t.s.drafts[at.bucket]++
+	b := t.s.bucket(at.bucket)
+	t.touched[b] = true
+	b.draft++
 	if t.direct {
 		return t.apply(at, value)
 	}
@@ -387,10 +421,15 @@ func (t *tx) change(at place, value []byte) error {
 
 func (t *tx) apply(at place, value []byte) error {
 	var err error
-	if value == nil {
+	switch {
+	case value == nil:
 		err = t.conn.exec(deleteRow, at.bucket, at.key)
-	} else {
+	case len(value) <= largeValue:
 		err = t.conn.exec(putRow, at.bucket, at.key, value)
+	default:
+		if err = t.conn.exec(putLarge, value); err == nil {
+			err = t.conn.exec(putRef, at.bucket, at.key)
+		}
 	}
 	if err != nil {
 		t.failed = fmt.Errorf("store: change %s %q: %w", at.bucket, at.key, classify(err))
@@ -418,7 +457,7 @@ func (t *tx) finish(keep bool) error {
 	}
 	if !keep {
 		for b := range t.touched {
-			t.s.drafts[b]++
+			b.draft++
 		}
 		t.touched = nil
 		if !t.direct {
@@ -469,7 +508,10 @@ func (t *tx) page(bucket string, r store.Range, after string, n int) ([]store.En
 	if err := t.ctx.Err(); err != nil {
 		return nil, err
 	}
-	if t.touched[bucket] && !t.direct {
+	if err := t.start(); err != nil {
+		return nil, err
+	}
+	if len(t.touched) > 0 && t.touched[t.s.bucket(bucket)] && !t.direct {
 		if err := t.conn.exec("SAVEPOINT u"); err != nil {
 			return nil, err
 		}
@@ -478,7 +520,7 @@ func (t *tx) page(bucket string, r store.Range, after string, n int) ([]store.En
 			return nil, err
 		}
 	}
-	query := "SELECT key, value FROM entry WHERE bucket = ?"
+	query := columns
 	args := []driver.Value{bucket}
 	cond := func(c, v string) {
 		query += " AND key " + c + " ?"

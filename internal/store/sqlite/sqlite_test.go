@@ -131,3 +131,79 @@ func BenchmarkGet(b *testing.B) {
 		})
 	}
 }
+
+// TestLongValues puts, replaces and deletes values that have a table of their own,
+// also in a database of before there was one.
+func TestLongValues(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("long ", 1000)
+	for _, q := range []string{
+		"CREATE TABLE entry (bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID, STRICT",
+		"INSERT INTO entry VALUES ('b', 'old', CAST('" + long + "' AS BLOB))",
+		"PRAGMA user_version = 1",
+	} {
+		if _, err := db.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Close()
+	s, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(key, value string) {
+		t.Helper()
+		if err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Put("b", key, []byte(value)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want map[string]string) {
+		t.Helper()
+		if err := s.View(t.Context(), func(tx store.Tx) error {
+			n := 0
+			for e, err := range tx.Scan("b", store.Range{}) {
+				if err != nil {
+					return err
+				}
+				n++
+				if v, err := tx.Get("b", e.Key); err != nil || string(v) != want[e.Key] || string(e.Value) != want[e.Key] {
+					t.Errorf("%s is %d bytes (%v)", e.Key, len(v), err)
+				}
+			}
+			if n != len(want) {
+				t.Errorf("%d rows, want %d", n, len(want))
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(map[string]string{"old": long})
+	put("new", long)
+	put("short", "x")
+	put("longer", "x")
+	put("longer", long+long)
+	put("shorter", long)
+	put("shorter", "y")
+	put("old", long+"!")
+	check(map[string]string{"old": long + "!", "new": long, "short": "x", "longer": long + long, "shorter": "y"})
+	if err := s.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(tx.Delete("b", "new"), tx.Delete("b", "old"), tx.Delete("b", "none"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]string{"short": "x", "longer": long + long, "shorter": "y"})
+	s.Close()
+	if db, err = sql.Open("sqlite", path); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var n int
+	if err := db.QueryRow("SELECT count(*) FROM large").Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d long values are kept, want 1 (%v)", n, err)
+	}
+}

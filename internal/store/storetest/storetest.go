@@ -31,7 +31,7 @@ func Run(t *testing.T, open func(t *testing.T, place string) store.Store) {
 		"concurrent updates all count":           concurrent,
 		"a cancelled caller writes nothing":      cancelled,
 		"collections keep their indexes in step": collection,
-		"a cache shows what is committed":        cached,
+		"what is recalled is what is committed":  recalled,
 		"a scan finds what its update put":       scanOwn,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
@@ -374,18 +374,20 @@ func collection(t *testing.T, open func() store.Store) {
 	}
 }
 
-func cached(t *testing.T, open func() store.Store) {
+func recalled(t *testing.T, open func() store.Store) {
 	s := open()
 	defer s.Close()
-	c := store.NewCache("b", func(tx store.Tx, key string) (string, error) {
-		v, err := tx.Get("b", key)
-		if errors.Is(err, store.ErrNotFound) {
-			return "<none>", nil
-		}
-		return string(v), err
-	})
+	recall := func(tx store.Tx, key string) (string, error) {
+		return store.Recall(tx, "b", key, func() (string, error) {
+			v, err := tx.Get("b", key)
+			if errors.Is(err, store.ErrNotFound) {
+				return "<none>", nil
+			}
+			return string(v), err
+		})
+	}
 	read := func() (v string) {
-		must(t, s.View(t.Context(), func(tx store.Tx) (err error) { v, err = c.Get(tx, "k"); return err }))
+		must(t, s.View(t.Context(), func(tx store.Tx) (err error) { v, err = recall(tx, "k"); return err }))
 		return v
 	}
 	if v := read(); v != "<none>" {
@@ -394,7 +396,7 @@ func cached(t *testing.T, open func() store.Store) {
 	failed := errors.New("no")
 	err := s.Update(t.Context(), func(tx store.Tx) error {
 		must(t, tx.Put("b", "k", []byte("1")))
-		if v, err := c.Get(tx, "k"); err != nil || v != "1" {
+		if v, err := recall(tx, "k"); err != nil || v != "1" {
 			t.Errorf("an update finds %q of its own (%v)", v, err)
 		}
 		return failed
@@ -403,7 +405,7 @@ func cached(t *testing.T, open func() store.Store) {
 		t.Fatal(err)
 	}
 	must(t, s.Update(t.Context(), func(tx store.Tx) error {
-		if v, err := c.Get(tx, "k"); err != nil || v != "<none>" {
+		if v, err := recall(tx, "k"); err != nil || v != "<none>" {
 			t.Errorf("after a failed update %q (%v)", v, err)
 		}
 		return nil
@@ -415,7 +417,7 @@ func cached(t *testing.T, open func() store.Store) {
 			for range 50 {
 				var mine int
 				if err := s.Update(t.Context(), func(tx store.Tx) error {
-					v, err := c.Get(tx, "n")
+					v, err := recall(tx, "n")
 					if err != nil {
 						return err
 					}
@@ -429,7 +431,7 @@ func cached(t *testing.T, open func() store.Store) {
 					return
 				}
 				if err := s.View(t.Context(), func(tx store.Tx) error {
-					if v, err := c.Get(tx, "n"); err != nil || len(v) < mine {
+					if v, err := recall(tx, "n"); err != nil || len(v) < mine {
 						t.Errorf("wrote %d and found %d (%v)", mine, len(v), err)
 					}
 					return nil
