@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/azimuth-ml/azimuth/internal/clientenv"
 	"github.com/azimuth-ml/azimuth/internal/server"
@@ -19,9 +20,16 @@ func (a *app) clientEnv(ctx context.Context, s *session) (*clientenv.Env, error)
 	if err != nil {
 		return nil, err
 	}
+	dir := s.home.Path("client")
+	if s.caller.ClientID != s.owner.ClientID {
+		dir = filepath.Join(dir, "as-"+s.caller.ClientID)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("prepare the environment: %w", err)
+		}
+	}
 	e, err := clientenv.Prepare(clientenv.Config{
-		Dir: s.home.Path("client"), Address: s.server.Address, CACertificate: ca,
-		Credentials: s.owner.Credentials, SubscriptionID: s.owner.SubscriptionID, SubscriptionName: server.SubscriptionName,
+		Dir: dir, Address: s.server.Address, CACertificate: ca,
+		Credentials: s.caller, SubscriptionID: s.owner.SubscriptionID, SubscriptionName: server.SubscriptionName,
 		Now: now, Getenv: os.Getenv,
 	})
 	if err != nil {

@@ -29,6 +29,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	homeFlag       string
+	asFile         string
 	output         string
 }
 
@@ -140,12 +141,18 @@ Start with:  azimuth up examples/workspace`,
 	root.MarkPersistentFlagDirname("home")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
+		a.identityCommand(),
 		a.serveCommand(), a.upCommand(), a.downCommand(), a.terraformCommand(),
 		a.envCommand(), a.execCommand(), a.statusCommand(), a.stopCommand(), a.resetCommand(),
 		a.doctorCommand(), a.sealCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.topCommand(), a.mlCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		onlyCommands(cmd)
+		switch cmd.Name() {
+		case "up", "down", "terraform", "env", "exec":
+			cmd.Flags().StringVar(&a.asFile, "as", "", "act as the service principal whose credentials `FILE` has (azimuth identity create sp)")
+			cmd.MarkFlagFilename("as")
+		}
 	}
 	return root
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/azimuth-ml/azimuth/internal/client"
+	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/home"
 	"github.com/azimuth-ml/azimuth/internal/server"
 )
@@ -18,6 +19,10 @@ type session struct {
 	server home.Server
 	owner  server.Owner
 	client *client.Client
+	// caller is whom clients that are started sign in as, and as its own client:
+	// the owner unless --as says otherwise.
+	caller entra.Credentials
+	as     *client.Client
 }
 
 // connect reaches the running server of the home.
@@ -47,13 +52,27 @@ func (a *app) session(d home.Dir, s home.Server) (*session, error) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	return &session{home: d, server: s, owner: owner, client: client.New(client.Config{
-		Address: s.Address, Roots: roots, Tenant: owner.TenantID, ClientID: owner.ClientID,
-		ClientSecret: owner.ClientSecret, Subscription: owner.SubscriptionID,
-	})}, nil
+	signedIn := func(c entra.Credentials) *client.Client {
+		return client.New(client.Config{
+			Address: s.Address, Roots: roots, Tenant: owner.TenantID, ClientID: c.ClientID,
+			ClientSecret: c.ClientSecret, Subscription: owner.SubscriptionID,
+		})
+	}
+	out := &session{home: d, server: s, owner: owner, client: signedIn(owner.Credentials), caller: owner.Credentials}
+	out.as = out.client
+	if a.asFile != "" {
+		if out.caller, err = entra.LoadCredentials(a.asFile); err != nil {
+			return nil, hint(fmt.Errorf("--as: %w", err), "The file is what this prints: azimuth identity create sp NAME")
+		}
+		out.as = signedIn(out.caller)
+	}
+	return out, nil
 }
 
-func (s *session) close() { s.client.Close() }
+func (s *session) close() {
+	s.client.Close()
+	s.as.Close()
+}
 
 // admin calls Azimuth's own API, which is on a host name of its own.
 func (s *session) admin(ctx context.Context, method, path string, in, out any) error {

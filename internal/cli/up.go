@@ -151,8 +151,8 @@ func (a *app) openStack(ctx context.Context, dir string, sf stackFlags, serve se
 		return nil, err
 	}
 	p, err := provider.New(provider.Config{
-		Major: major, HTTPClient: s.client.HTTP(), Token: s.client.Token,
-		SubscriptionID: s.owner.SubscriptionID, TenantID: s.owner.TenantID, ClientID: s.owner.ClientID, ObjectID: s.owner.ObjectID,
+		Major: major, HTTPClient: s.as.HTTP(), Token: s.as.Token,
+		SubscriptionID: s.owner.SubscriptionID, TenantID: s.owner.TenantID, ClientID: s.caller.ClientID, ObjectID: s.caller.ObjectID,
 	})
 	if err != nil {
 		s.close()

@@ -21,11 +21,14 @@ import (
 	"time"
 )
 
-// ManagementAudience is the token audience of Azure Resource Manager, and Host
-// its name.
+// Addresses of Azure's that this client knows.
 const (
+	// ManagementAudience is the token audience of Azure Resource Manager, and Host
+	// its name.
 	ManagementAudience = "https://management.azure.com/"
 	Host               = "management.azure.com"
+	// GraphURL is Microsoft Graph's address and token audience.
+	GraphURL = "https://graph.microsoft.com"
 )
 
 // Config is how to reach a cloud.
@@ -182,7 +185,11 @@ func (c *Client) DoURL(ctx context.Context, method, target string, in, out any) 
 const maxAnswer = 64 << 20
 
 func (c *Client) send(ctx context.Context, method, target string, in any) (*http.Response, []byte, error) {
-	tok, err := c.Token(ctx, ManagementAudience)
+	audience := ManagementAudience
+	if strings.HasPrefix(target, GraphURL) {
+		audience = GraphURL
+	}
+	tok, err := c.Token(ctx, audience)
 	if err != nil {
 		return nil, nil, err
 	}
