@@ -173,7 +173,7 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string {
-	if e.Line == 0 {
+	if e.Line == 0 || e.Kind == KindSyntax { // which has its place in the message
 		return e.Message
 	}
 	return e.Message + " " + lineAndPos(e.Line, e.Pos)

@@ -17,12 +17,7 @@ func (v Value) appendText(dst []byte) []byte {
 	case kNull:
 		return dst
 	case kBool:
-		// The documentation shows True and False where a bool becomes a string
-		// outside of JSON (tostring(), strcat()).
-		if v.n != 0 {
-			return append(dst, "True"...)
-		}
-		return append(dst, "False"...)
+		return strconv.AppendBool(dst, v.n != 0)
 	case kInt, kLong:
 		return strconv.AppendInt(dst, v.n, 10)
 	case kReal:
@@ -31,7 +26,7 @@ func (v Value) appendText(dst []byte) []byte {
 		return appendDateTime(dst, v.n)
 	case kTimeSpan:
 		return appendTimeSpan(dst, v.n)
-	case kArray, kBag:
+	case kArray, kBag, kJSON:
 		return v.appendDynamic(dst)
 	default:
 		return append(dst, v.s...)
@@ -52,9 +47,9 @@ func (v Value) appendDynamic(dst []byte) []byte {
 		if f := v.Real(); math.IsNaN(f) || math.IsInf(f, 0) {
 			return appendJSONString(dst, v.String())
 		}
-		return appendReal(dst, v.Real())
+		return appendJSONReal(dst, v.Real())
 	case kJSON:
-		return append(dst, v.s...)
+		return appendCompact(dst, v.s)
 	case kArray:
 		dst = append(dst, '[')
 		for i, it := range v.d.items {
@@ -93,10 +88,6 @@ func appendReal(dst []byte, f float64) []byte {
 	}
 	if a := math.Abs(f); a != 0 && (a < 1e-5 || a >= 1e15) {
 		return strconv.AppendFloat(dst, f, 'E', -1, 64)
-	}
-	if f == math.Trunc(f) {
-		// tostring(real(1)) is documented nowhere; the service shows 1.0 in JSON.
-		return strconv.AppendFloat(dst, f, 'f', -1, 64)
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
 }

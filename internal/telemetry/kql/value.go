@@ -22,7 +22,7 @@ const (
 	kGUID
 	kArray
 	kBag
-	kJSON // text that was not parsed yet: an array, a bag, or any JSON value
+	kJSON // an array or a bag that is still text
 )
 
 // Value is one scalar. The zero Value is null. A Value does not know whether it
@@ -36,8 +36,34 @@ type Value struct {
 
 // node is an array or a property bag. It is never changed once shared.
 type node struct {
-	items []Value
-	keys  []string // of a bag, one per item, in order of insertion
+	items  []Value
+	keys   []string // of a bag, one per item, in order of insertion
+	weight int64    // bytes, with everything below; what is shared counts each time
+}
+
+// arrayValue makes an array.
+func arrayValue(items []Value) Value {
+	n := &node{items: items}
+	n.weigh()
+	return Value{k: kArray, d: n}
+}
+
+// bagValue makes a property bag. Of equal keys the last counts.
+func bagValue(keys []string, items []Value) Value {
+	n := &node{keys: keys, items: items}
+	n.dedupe()
+	n.weigh()
+	return Value{k: kBag, d: n}
+}
+
+func (n *node) weigh() {
+	n.weight = 64
+	for i := range n.items {
+		n.weight += valueSize + n.items[i].size()
+	}
+	for _, k := range n.keys {
+		n.weight += 16 + int64(len(k))
+	}
 }
 
 const (
@@ -103,14 +129,15 @@ func GUIDValue(s string) Value {
 	return Value{k: kGUID, s: g}
 }
 
-// JSONValue returns a value of type dynamic of JSON text. It is parsed when it is
-// looked into; text that is not JSON counts as a string then, as with
-// parse_json(). Empty text is null.
+// JSONValue returns a value of type dynamic of JSON text, which must be valid: an
+// array or object is not looked at before a query looks into it. Empty text is
+// null.
 func JSONValue(text string) Value {
-	if text == "" {
-		return Value{}
+	if text != "" && (text[0] == '{' || text[0] == '[') {
+		return Value{k: kJSON, s: text}
 	}
-	return Value{k: kJSON, s: text}
+	v, _ := parseJSON(text)
+	return v
 }
 
 // IsNull reports whether v is null. A null in a column of type string counts as
@@ -218,6 +245,8 @@ func (v Value) AppendJSON(dst []byte, t Type) []byte {
 	}
 }
 
+// appendJSONReal writes a real that JSON can hold, with a point, as the
+// documentation shows reals in arrays.
 func appendJSONReal(dst []byte, f float64) []byte {
 	if f == math.Trunc(f) && math.Abs(f) < 1e15 {
 		return strconv.AppendFloat(dst, f, 'f', 1, 64)
