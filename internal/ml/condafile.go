@@ -24,9 +24,29 @@ type Environments interface {
 // owner.
 type Images interface {
 	// Pull makes sure that an image is there and returns its name there.
-	Pull(ctx context.Context, image string, log io.Writer) (name string, err error)
+	Pull(ctx context.Context, image string, by Puller, log io.Writer) (name string, err error)
 	// String names what runs the images.
 	String() string
+}
+
+// Puller is with whose rights an image is pulled from a registry of this cloud.
+type Puller struct {
+	// Compute is the name of the compute that the job runs on, and Principal the
+	// object ID of its managed identity, "" for none.
+	Compute, Principal string
+	// Registry is the ARM ID of the workspace's registry, or "". Its admin user stands
+	// in for an identity, if it is on.
+	Registry string
+}
+
+// puller is the one for a job's image.
+func (x *execution) puller() Puller {
+	_, principal := x.identity()
+	by := Puller{Compute: lastSegment(x.run.Compute), Principal: principal, Registry: x.ws.Registry}
+	if x.run.Pool != "" {
+		by.Compute = "serverless"
+	}
+	return by
 }
 
 // buildLog is the log of a job whose environment had to be prepared, under the
@@ -52,7 +72,7 @@ func (s *Service) preparation(x *execution) (func(ctx context.Context, log io.Wr
 		return nil, fmt.Errorf("the environment %s has a build context, and Azimuth does not build images: name an image that is built, or start the server with --runner local", name)
 	}
 	return func(ctx context.Context, log io.Writer) (err error) {
-		x.image, err = s.cfg.Images.Pull(ctx, props.String("image"), log)
+		x.image, err = s.cfg.Images.Pull(ctx, props.String("image"), x.puller(), log)
 		return err
 	}, nil
 }

@@ -10,13 +10,17 @@ import (
 	"testing"
 
 	"github.com/azimuth-ml/azimuth/internal/compute"
+	"github.com/azimuth-ml/azimuth/internal/ml"
 )
 
 // engine stands in for what brings images.
 type engine struct{}
 
-func (engine) Pull(_ context.Context, image string, log io.Writer) (string, error) {
+func (engine) Pull(_ context.Context, image string, by ml.Puller, log io.Writer) (string, error) {
 	fmt.Fprintf(log, "pulling %s\n", image)
+	if by.Compute != "cpu-cluster" {
+		return "", fmt.Errorf("pulled by %+v", by)
+	}
 	if image == "missing" {
 		return "", fmt.Errorf("pull the image %s: there is none", image)
 	}

@@ -361,12 +361,16 @@ func (s *Service) substitution(x *execution) string {
 	if x.image != "" {
 		return fmt.Sprintf("The job runs in a container of the image %s (%s).", x.image, s.cfg.Images)
 	}
+	image := x.env.Body.String("properties.image")
 	if x.prepared != nil {
 		return fmt.Sprintf("The image of the environment %s:%s is not run here. %s", id.Parent().Name(), id.Name(), x.prepared.Summary)
 	}
 	what := "no python3 is in its PATH"
 	if p := lookPath(s.cfg.BaseEnv, "python3"); p != "" {
 		what = "python3 is " + p
+	}
+	if image != "" {
+		return fmt.Sprintf("The image %s of the environment %s:%s is not run here, as jobs are processes without --runner container; the command runs with what this machine has (%s).", image, id.Parent().Name(), id.Name(), what)
 	}
 	return fmt.Sprintf("The environment %s:%s is not built here; the command runs with what this machine has (%s).", id.Parent().Name(), id.Name(), what)
 }

@@ -63,7 +63,7 @@ func header() string {
 		}
 	}
 	return "This machine is smaller than Standard_DS3_v2 (it has 2 of 4 vCPUs, 8.0 of 14 GiB of memory); jobs share what is there.\n" +
-		"The environment plain:1 is not built here; the command runs with what this machine has (" + python + ").\n"
+		"The image example.invalid/image:1 of the environment plain:1 is not run here, as jobs are processes without --runner container; the command runs with what this machine has (" + python + ").\n"
 }
 
 func TestJobFromBeginningToEnd(t *testing.T) {

@@ -18,13 +18,16 @@ type workspace struct {
 	Account, AccountID string
 	// ServerlessSubnet is the ARM ID of the subnet of its serverless compute, or "".
 	ServerlessSubnet string
-	id               arm.ID
+	// Registry is the ARM ID of its container registry, or "".
+	Registry string
+	id       arm.ID
 }
 
 func workspaceOf(r *arm.Resource) *workspace {
 	w := &workspace{
 		ID: r.ID, UID: r.UID, GUID: r.Body.String("properties.workspaceId"),
 		Location: arm.NormalizeLocation(r.Body.String("location")), AccountID: r.Body.String("properties.storageAccount"), id: r.ParsedID(),
+		Registry:         r.Body.String("properties.containerRegistry"),
 		ServerlessSubnet: r.Body.String("properties.serverlessComputeSettings.serverlessComputeCustomSubnet"),
 	}
 	if w.GUID == "" {

@@ -73,6 +73,12 @@ func (s *Service) Image(ctx context.Context, reg *Registry, ref, os, architectur
 	return nil, fmt.Errorf("%w: %s is an index of indexes", ErrNoImage, ref)
 }
 
+// MayPull reports whether a principal may pull from a registry; "" is nobody in
+// particular.
+func (s *Service) MayPull(ctx context.Context, reg *Registry, objectID string) (bool, error) {
+	return s.may(ctx, reg, identity{ObjectID: objectID}, actPull)
+}
+
 // load reads a manifest for a reader in the server.
 func (c *call) load(name string) (*parsed, string, error) {
 	var m *manifestRec

@@ -150,7 +150,7 @@ func (s *Server) containers(ctx context.Context) (*container.Engine, ml.Images, 
 		return nil, nil, fmt.Errorf("--runner %s: %w", RunnerContainer, err)
 	}
 	s.cfg.Log.Info("jobs run in containers", "engine", e.String(), "flags", e.Flags, "limits", e.Limited)
-	return e, container.NewImages(e), nil
+	return e, jobImages{s, container.NewImages(e)}, nil
 }
 
 // strictCheck is the kernel's Check for --strict.

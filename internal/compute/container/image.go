@@ -2,10 +2,13 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Images brings images to this machine.
@@ -60,6 +63,48 @@ func (i *Images) Pull(ctx context.Context, image string, log io.Writer) (string,
 	return ref, nil
 }
 
+// Load makes sure that an image which is known by its digest is on this machine, and
+// returns the name under which it is. name has the digest in it, so that what has the
+// name is the image; write writes the image as an archive that the engine loads.
+func (i *Images) Load(ctx context.Context, name string, write func(io.Writer) error, log io.Writer) error {
+	done, err := i.turn(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := i.engine.client(ctx, "image", "inspect", name).Run(); err == nil {
+		fmt.Fprintln(log, "The image is here already.")
+		return nil
+	}
+	fmt.Fprintf(log, "Loading the image with %s.\n", i.engine)
+	cmd := i.engine.client(ctx, "load", "--quiet")
+	last := &lastLine{}
+	cmd.Stdout = io.Discard
+	cmd.Stderr = io.MultiWriter(log, last)
+	in, out := io.Pipe()
+	cmd.Stdin = in
+	var g errgroup.Group
+	g.Go(func() error {
+		err := write(out)
+		out.CloseWithError(err)
+		return err
+	})
+	err = cmd.Run()
+	in.Close() // a client that ended early reads no more
+	werr := g.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case werr != nil && !errors.Is(werr, io.ErrClosedPipe):
+		return werr
+	case err != nil && last.String() != "":
+		return fmt.Errorf("load the image: %s", last)
+	case err != nil:
+		return fmt.Errorf("load the image: %w", err)
+	}
+	return nil
+}
+
 // turn waits until nobody else pulls ref.
 func (i *Images) turn(ctx context.Context, ref string) (done func(), err error) {
 	for {
@@ -92,10 +137,8 @@ func Reference(image string) (string, error) {
 		return "", fmt.Errorf("%q is not the name of an image", image)
 	}
 	first, rest, nested := strings.Cut(image, "/")
-	host, _, _ := strings.Cut(strings.ToLower(first), ":")
+	host, _, _ := strings.Cut(first, ":")
 	switch {
-	case nested && strings.HasSuffix(host, ".azurecr.io"):
-		return "", fmt.Errorf("the image %s is in an Azure container registry, and Azimuth does not serve images of registries yet: use an image of another registry", image)
 	case nested && (host == "localhost" || strings.ContainsAny(first, ".:")):
 		if rest == "" {
 			return "", fmt.Errorf("%q is not the name of an image", image)
