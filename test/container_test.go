@@ -132,7 +132,7 @@ func TestContainers(t *testing.T) {
 		t.Errorf("output is %q, %v", b, err)
 	}
 	e.run("ml", "job", "create", "-f", job("mine.azurecr.io/a:1", "exit 0", "foreign"))
-	if j := e.end("foreign"); j.Properties.Status != "Failed" || !strings.Contains(j.Properties.Error.Message, "Azure container registry") {
+	if j := e.end("foreign"); j.Properties.Status != "Failed" || !strings.Contains(j.Properties.Error.Message, "there is no container registry mine") {
 		t.Errorf("the job is %+v", j)
 	}
 	// what runs ends with the home
