@@ -14,12 +14,12 @@ import (
 	"testing"
 )
 
-// crashRounds is how often TestCrashes kills the server.
-func crashRounds(t *testing.T) int {
+// crashRounds is how often a test kills the server.
+func crashRounds(t *testing.T, otherwise int) int {
 	t.Helper()
 	v := os.Getenv("AZIMUTH_CRASH_ROUNDS")
 	if v == "" {
-		return 5
+		return otherwise
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 {
@@ -53,7 +53,7 @@ func TestCrashes(t *testing.T) {
 	ctx := t.Context()
 	ran := filepath.Join(t.TempDir(), "ran") // each command adds its job's name
 	all := &acknowledged{groups: map[string]string{}, blobs: map[string]string{}}
-	rounds := crashRounds(t)
+	rounds := crashRounds(t, 5)
 	for round := range rounds {
 		s := e.serve()
 		w := e.wire()

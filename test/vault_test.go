@@ -67,7 +67,7 @@ func TestVaultSurvivesCrashes(t *testing.T) {
 	var mu sync.Mutex
 	var kept []write
 	latest := map[string]string{} // of the secrets that are written again and again
-	rounds := crashRounds(t)
+	rounds := crashRounds(t, 5)
 	for round := range rounds {
 		var n atomic.Int64
 		until := 5 + rand.Int64N(40)
@@ -185,7 +185,7 @@ func TestSealKeyRotation(t *testing.T) {
 	}
 	s.kill()
 	killed := 0
-	for range crashRounds(t) {
+	for range crashRounds(t, 5) {
 		cmd := exec.Command(binary, "seal", "rotate")
 		cmd.Env = e.environ()
 		if err := cmd.Start(); err != nil {
