@@ -203,6 +203,7 @@ func (s *Store) recover() error {
 		}
 		open = append(open, g)
 	}
+	err = nil // of a state that there was none of yet
 	switch len(open) {
 	case 0:
 		s.active, err = s.newGeneration(s.through + 1)
