@@ -163,6 +163,7 @@ type harness struct {
 	nodeEnv      func(string) []string
 	environments ml.Environments
 	images       ml.Images // of the service that restart makes
+	path         string    // instead of PATH, of the service that restart makes
 	dir          string
 	stop         func()
 }
@@ -233,7 +234,7 @@ func (h *harness) open(opts ...option) {
 		Store: lazy, Clock: c, Blobs: h.Blobs, Accounts: accounts{}, Identities: identities{}, Tokens: tokens,
 		Authenticator: access{}, Authorizer: access{h.Roles},
 		Capacity: func(context.Context) (compute.Capacity, error) { return compute.Capacity{CPUs: 2, MemoryGiB: 8}, nil },
-		BaseEnv:  []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"},
+		BaseEnv:  []string{"PATH=" + h.searchPath(), "LANG=C.UTF-8"},
 		NodeEnv: func(node string) []string {
 			if h.nodeEnv != nil {
 				return h.nodeEnv(node)
@@ -287,6 +288,14 @@ func (h *harness) open(opts ...option) {
 		closeEnv()
 		h.stop = func() {}
 	}
+}
+
+// searchPath is where the jobs look for programs.
+func (h *harness) searchPath() string {
+	if h.path != "" {
+		return h.path
+	}
+	return os.Getenv("PATH")
 }
 
 // restart ends everything without a word to anybody and starts it again.

@@ -74,6 +74,10 @@ func (s *Service) commands(ctx context.Context, x *execution, item compute.Item,
 			specs[i].Argv, specs[i].Image, specs[i].Mounts = []string{"sh", "-c", bestShell, command}, x.image, mounts(t.Root, node)
 		}
 	}
+	if p := s.mpirun(x); p != "" {
+		one, err := mpiTask(p, specs, tasks)
+		return []compute.TaskSpec{one}, err
+	}
 	return specs, nil
 }
 

@@ -321,7 +321,7 @@ func (s *Service) openLogs(ctx context.Context, x *execution, nodes []compute.No
 	}
 	head := append(slices.Clone(x.run.Notes), s.substitution(x))
 	if x.spec.Distribution == "Mpi" {
-		head = append(head, "The processes of this MPI job are started one by one with the rank variables of Open MPI, not by mpirun: a program that calls MPI_Init itself finds itself alone.")
+		head = append(head, s.mpiLine(x))
 	}
 	if x.run.Attempt > 1 {
 		head = append(head, fmt.Sprintf("This is attempt %d of the job.", x.run.Attempt))

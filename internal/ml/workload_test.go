@@ -567,7 +567,12 @@ func TestDistributions(t *testing.T) {
 	if c := envOf(specs[1], "TF_CONFIG"); !strings.Contains(c, `"task":{"index":0,"type":"ps"}`) || !strings.Contains(c, `"worker":["127.0.0.1:`) {
 		t.Errorf("TF_CONFIG is %s", c)
 	}
+}
 
+func TestMPIWithoutMPIRun(t *testing.T) {
+	h := newHarness(t)
+	h.path = t.TempDir()
+	h.restart()
 	h.submit("mpi", "resources.instanceCount", 2, "distribution", map[string]any{"distributionType": "mpi", "processCountPerInstance": 2})
 	for i, s := range h.prepare("mpi", 1, 2) {
 		got := []string{envOf(s, "OMPI_COMM_WORLD_RANK"), envOf(s, "OMPI_COMM_WORLD_LOCAL_RANK"), envOf(s, "OMPI_COMM_WORLD_SIZE"), envOf(s, "OMPI_COMM_WORLD_LOCAL_SIZE"), envOf(s, "AZ_BATCHAI_MPI_MASTER_NODE")}
