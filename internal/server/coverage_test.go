@@ -20,6 +20,9 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/home"
+	"github.com/azimuth-ml/azimuth/internal/queue"
+	"github.com/azimuth-ml/azimuth/internal/storage"
+	"github.com/azimuth-ml/azimuth/internal/table"
 )
 
 var update = flag.Bool("update", false, "write docs/coverage anew")
@@ -50,6 +53,11 @@ func TestCoverage(t *testing.T) {
 	}
 	for _, op := range blob.DFSOperations() {
 		of("Data Lake Storage").add(op.Name, !op.Implemented)
+	}
+	for name, ops := range map[string][]storage.Operation{"Queue service": queue.Operations(), "Table service": table.Operations()} {
+		for _, op := range ops {
+			of(name).add(op.Name, !op.Implemented)
+		}
 	}
 	list, readme := coverageFiles(all)
 	for name, want := range map[string]string{"uncovered.txt": list, "README.md": readme} {

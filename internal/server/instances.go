@@ -196,19 +196,6 @@ func userFolder(p *entra.Principal) string {
 	return name
 }
 
-// containersAndFiles is the data of storage accounts: blobs, and file shares.
-type containersAndFiles struct {
-	containers
-}
-
-// Reclaim implements storage.Containers.
-func (c containersAndFiles) Reclaim() {
-	c.containers.Reclaim()
-	if err := c.s.reclaimFiles(context.Background()); err != nil {
-		c.s.cfg.Log.Error("remove the file shares of deleted accounts", "error", err)
-	}
-}
-
 // reclaimFiles removes the file shares of accounts that are no more.
 func (s *Server) reclaimFiles(ctx context.Context) error {
 	return s.files.Reclaim(func([]string) (map[string]bool, error) {

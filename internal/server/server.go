@@ -30,9 +30,11 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/preflight"
+	"github.com/azimuth-ml/azimuth/internal/queue"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
 	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store/sqlite"
+	"github.com/azimuth-ml/azimuth/internal/table"
 	"github.com/azimuth-ml/azimuth/internal/telemetry"
 	"github.com/azimuth-ml/azimuth/internal/vault"
 )
@@ -76,6 +78,8 @@ type Server struct {
 	roles   *rbac.Authorizer
 	checker *preflight.Checker
 	blobs   *blob.Service
+	queues  *queue.Service
+	tables  *table.Service
 	vaults  *vault.Service
 	// telemetry is Application Insights and Log Analytics.
 	telemetry *telemetry.Service

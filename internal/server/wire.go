@@ -53,6 +53,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.blobs.Close)
+	s.openStorage(ctx)
 	s.vaults = vault.New(vault.Config{
 		Store: s.store, Vaults: vaults{s}, Access: vaultAccess{s}, Sealer: sealer, Clock: s.clock,
 		TenantID: s.dir.TenantID(), Log: log,

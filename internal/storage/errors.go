@@ -195,6 +195,66 @@ func describe(code string) (int, string) {
 		return http.StatusNotFound, "The source path for a rename operation does not exist."
 	case "ResourceNotFound":
 		return http.StatusNotFound, "The specified resource does not exist."
+	case "CannotDeleteFileOrDirectory":
+		return http.StatusConflict, "The file or directory could not be deleted because it is in use by an SMB client."
+	case "CommandsInBatchActOnDifferentPartitions":
+		return http.StatusBadRequest, "All commands in a batch must operate on same entity group."
+	case "DirectoryNotEmpty":
+		return http.StatusConflict, "The specified directory is not empty."
+	case "DuplicatePropertiesSpecified":
+		return http.StatusBadRequest, "A property is specified more than one time."
+	case "EntityAlreadyExists":
+		return http.StatusConflict, "The specified entity already exists."
+	case "EntityTooLarge":
+		return http.StatusBadRequest, "The entity is larger than the maximum allowed size (1MB)."
+	case "FileOAuthManagementApiRestrictedToSrp":
+		// The status is a guess: no reference says it.
+		return http.StatusForbidden, "This management API operation over OAuth is restricted to the storage resource provider."
+	case "InvalidFileOrDirectoryPathName":
+		return http.StatusBadRequest, "The specified file or directory path name contains invalid characters or is too long."
+	case "KeyValueTooLarge":
+		return http.StatusBadRequest, "The key property exceeds the maximum allowed size."
+	case "MessageNotFound":
+		return http.StatusNotFound, "The specified message does not exist."
+	case "ParentNotFound":
+		return http.StatusNotFound, "The specified parent path does not exist."
+	case "PopReceiptMismatch":
+		return http.StatusBadRequest, "The specified pop receipt did not match the pop receipt for a dequeued message."
+	case "PropertiesNeedValue":
+		return http.StatusBadRequest, "The values are not specified for all properties in the entity."
+	case "PropertyNameInvalid":
+		return http.StatusBadRequest, "The property name is invalid."
+	case "PropertyNameTooLong":
+		return http.StatusBadRequest, "The property name exceeds the maximum allowed length (255)."
+	case "PropertyValueTooLarge":
+		return http.StatusBadRequest, "The property value exceeds the maximum allowed size (64KB). If the property value is a string, it is UTF-16 encoded and the maximum number of characters should be 32K or less."
+	case "QueueAlreadyExists":
+		return http.StatusConflict, "The specified queue already exists."
+	case "QueueNotFound":
+		return http.StatusNotFound, "The specified queue does not exist."
+	case "ReadOnlyAttribute":
+		return http.StatusConflict, "The specified file is read-only and cannot be modified at this time."
+	case "ResourceAlreadyExists":
+		return http.StatusConflict, "The specified resource already exists."
+	case "ShareAlreadyExists":
+		return http.StatusConflict, "The specified share already exists."
+	case "ShareHasSnapshots":
+		return http.StatusConflict, "The share has snapshots and the operation requires no snapshots."
+	case "ShareNotFound":
+		return http.StatusNotFound, "The specified share does not exist."
+	case "ShareSizeLimitReached":
+		// The status is a guess: no reference says it.
+		return http.StatusConflict, "The specified share has reached its size limit."
+	case "SharingViolation":
+		return http.StatusConflict, "The specified resource may be in use by an SMB client."
+	case "TableAlreadyExists":
+		return http.StatusConflict, "The table specified already exists."
+	case "TableNotFound":
+		return http.StatusNotFound, "The table specified does not exist."
+	case "TooManyProperties":
+		return http.StatusBadRequest, "The entity contains more properties than allowed."
+	case "UpdateConditionNotSatisfied":
+		return http.StatusPreconditionFailed, "The update condition specified in the request was not satisfied."
 	case "UnauthorizedBlobOverwrite":
 		return http.StatusForbidden, "This request is not authorized to perform blob overwrites."
 	case "UnsatisfiableCondition":

@@ -270,3 +270,9 @@ func BlobSASResource(t *SAS, a *Account, container, blob string) (string, error)
 	}
 	return resource, nil
 }
+
+// Table returns the fields of a SAS of the Table service: the table, and the
+// first and last keys of the range of entities that it is for.
+func (t *SAS) Table() (name, startPartition, startRow, endPartition, endRow string) {
+	return t.tn, t.spk, t.srk, t.epk, t.erk
+}

@@ -70,7 +70,11 @@ type Retention struct {
 }
 
 // Deps is what the provider needs.
-type Deps struct{ Containers Containers }
+type Deps struct {
+	Containers Containers
+	// Queues and Tables are those data planes.
+	Queues, Tables Items
+}
 
 type provider struct {
 	Deps
@@ -92,6 +96,7 @@ func Provider(deps Deps) *arm.Provider {
 			}),
 			p.service("queueServices", "Queue", corsDefaults, map[string]string{"properties.cors.corsRules": "lets web pages of other origins in"}),
 			p.service("tableServices", "Table", corsDefaults, map[string]string{"properties.cors.corsRules": "lets web pages of other origins in"}),
+			p.queue(), p.table(),
 		},
 		Actions: []arm.Action{{
 			Name: "checkNameAvailability", Permission: namespace + "/checknameavailability/read", Handle: p.checkName,

@@ -90,11 +90,59 @@ func (c *containers) SetRetention(_ context.Context, tx store.Tx, account string
 
 func (c *containers) Reclaim() { c.reclaimed++ }
 
+// items is a data plane that keeps items of one kind, without a look at them.
+type items string
+
+func (i items) key(account, name string) string { return account + "/" + strings.ToLower(name) }
+
+func (i items) Item(_ context.Context, tx store.Tx, account, name string) (*storage.Item, error) {
+	b, err := tx.Get("test."+string(i), i.key(account, name))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &storage.Item{}
+	return out, json.Unmarshal(b, out)
+}
+
+func (i items) ListItems(_ context.Context, tx store.Tx, account, after string, limit int) (out []storage.Item, err error) {
+	r := store.Range{Prefix: account + "/", Limit: limit}
+	if after != "" {
+		r.After = i.key(account, after)
+	}
+	for e, err := range tx.Scan("test."+string(i), r) {
+		if err != nil {
+			return nil, err
+		}
+		var v storage.Item
+		if err := json.Unmarshal(e.Value, &v); err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func (i items) PutItem(_ context.Context, tx store.Tx, account string, v storage.Item) error {
+	v.ETag, v.LeaseStatus, v.LeaseState = `"0x1"`, "unlocked", "available"
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return tx.Put("test."+string(i), i.key(account, v.Name), b)
+}
+
+func (i items) DeleteItem(_ context.Context, tx store.Tx, account, name string) error {
+	return tx.Delete("test."+string(i), i.key(account, name))
+}
+
 const account = rptest.Group + "/providers/Microsoft.Storage/storageAccounts/stone"
 
 func newEnv(t *testing.T) (*rptest.Env, *containers) {
 	data := &containers{}
-	e := rptest.New(t, rptest.Options{}, resources.Provider(), storage.Provider(storage.Deps{Containers: data}))
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), storage.Provider(storage.Deps{Containers: data, Queues: items("queue"), Tables: items("table")}))
 	e.NewGroup()
 	return e, data
 }
@@ -340,4 +388,44 @@ func TestContainers(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestQueuesAndTables(t *testing.T) {
+	e, data := newEnv(t)
+	e.Want(http.StatusOK, "PUT", account, body(``))
+	at := account + "/queueServices/default/queues"
+	e.Refused(404, "QueueNotFound", "", "GET", at+"/jobs", nil)
+	if r := e.Want(http.StatusOK, "PUT", at+"/jobs", `{"properties":{"metadata":{"a":"b"}}}`); r.Body.String("properties.metadata.a") != "b" || r.Body.Int("properties.approximateMessageCount", -1) != 0 {
+		t.Errorf("queue: %s", r.Raw)
+	}
+	if r := e.Want(http.StatusOK, "PATCH", at+"/jobs", `{"properties":{"metadata":{"c":"d"}}}`); r.Body.String("properties.metadata.c") != "d" {
+		t.Errorf("patched: %s", r.Raw)
+	}
+	e.Refused(400, "InvalidResourceName", "", "PUT", at+"/a--b", `{}`)
+	e.Want(http.StatusOK, "PUT", at+"/more", `{}`)
+	var got []string
+	for path := at + "?$maxpagesize=1"; path != ""; {
+		r := e.Want(http.StatusOK, "GET", path, nil)
+		got = append(got, r.Names()...)
+		path = r.Body.String("nextLink")
+	}
+	if !slices.Equal(got, []string{"jobs", "more"}) {
+		t.Errorf("list = %v", got)
+	}
+	e.Want(http.StatusNoContent, "DELETE", at+"/jobs", nil)
+	e.Want(http.StatusNoContent, "DELETE", at+"/jobs", nil)
+	if data.reclaimed == 0 {
+		t.Error("space of a queue is not reclaimed")
+	}
+	at = account + "/tableServices/default/tables"
+	policy := `{"properties":{"signedIdentifiers":[{"id":"p","accessPolicy":{"startTime":"2026-01-01T00:00:00Z","expiryTime":"2027-01-01T00:00:00Z","permission":"raud"}}]}}`
+	if r := e.Want(http.StatusOK, "PUT", at+"/Runs", policy); r.Body.String("properties.tableName") != "Runs" || !strings.Contains(string(r.Raw), `"permission":"raud"`) {
+		t.Errorf("table: %s", r.Raw)
+	}
+	if r := e.Want(http.StatusOK, "GET", at+"/runs", nil); r.Body.String("name") != "Runs" {
+		t.Errorf("table in another case: %s", r.Raw)
+	}
+	e.Want(http.StatusNoContent, "DELETE", at+"/runs", nil)
+	e.Refused(404, "TableNotFound", "", "GET", at+"/Runs", nil)
+	e.Refused(400, "InvalidResourceName", "", "PUT", at+"/1a", `{}`)
 }

@@ -1,0 +1,275 @@
+package storage
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/store"
+)
+
+// Item is a queue, a table or a file share as ARM shows it. Fields that a kind
+// does not have are left empty.
+type Item struct {
+	Name string
+	// Metadata is of queues and shares.
+	Metadata map[string]string
+	// Policies are the stored access policies of tables and shares.
+	Policies []Policy
+	// Messages counts those of a queue.
+	Messages int
+
+	// The rest is of shares. QuotaGiB is how large the share may become.
+	QuotaGiB int
+	// Tier is TransactionOptimized, Hot, Cool or Premium; "" leaves it as it is.
+	Tier        string
+	TierChanged time.Time
+	// UsedBytes is how much the share's files have, -1 if nobody asked.
+	UsedBytes int64
+	// ETag is quoted.
+	ETag     string
+	Modified time.Time
+	// LeaseStatus, LeaseState and LeaseDuration are those of the data plane, in
+	// lower case. Put does not look at them.
+	LeaseStatus, LeaseState, LeaseDuration string
+}
+
+// Policy is a stored access policy.
+type Policy struct{ ID, Start, Expiry, Permission string }
+
+// Items is the part of a data plane that keeps items of one kind. account is the
+// UID of the account's resource.
+type Items interface {
+	// Item returns an item, or nil when there is none of that name.
+	Item(ctx context.Context, tx store.Tx, account, name string) (*Item, error)
+	// ListItems returns up to limit items behind the name after, in the order of
+	// their names.
+	ListItems(ctx context.Context, tx store.Tx, account, after string, limit int) ([]Item, error)
+	// PutItem makes an item or changes it.
+	PutItem(ctx context.Context, tx store.Tx, account string, i Item) error
+	// DeleteItem removes an item with all that is in it. Removing none is not an
+	// error.
+	DeleteItem(ctx context.Context, tx store.Tx, account, name string) error
+}
+
+// itemKind is a type of virtual resources that are items of a data plane.
+type itemKind struct {
+	segments string // "queueServices/queues"
+	items    Items
+	name     arm.NameRule
+	status   [2]int
+	notFound [2]string // code and message
+	// read takes over what a body says; doc is the opposite. alone says that the
+	// document is not one of a list.
+	read          func(body arm.Doc, account *arm.Resource, i *Item) error
+	doc           func(i *Item, alone bool) arm.Doc
+	unimplemented map[string]string
+}
+
+func (p *provider) item(k itemKind) *arm.ResourceType {
+	service, _, _ := strings.Cut(k.segments, "/")
+	resource := func(account *arm.Resource, i *Item, alone bool) *arm.Resource {
+		return &arm.Resource{ID: account.ID + "/" + service + "/default/" + strings.TrimPrefix(k.segments, service+"/") + "/" + i.Name,
+			Body: k.doc(i, alone), Private: arm.Doc{}, Modified: i.Modified}
+	}
+	return &arm.ResourceType{
+		Type:                AccountType + "/" + k.segments,
+		NoProvisioningState: true,
+		Virtual:             true,
+		PutStatus:           k.status,
+		DeleteStatus:        http.StatusNoContent,
+		Name:                k.name,
+		Unimplemented:       k.unimplemented,
+		Put: func(ctx context.Context, put *arm.Put) error {
+			account, err := p.accountOf(ctx, put.Tx, put.ID)
+			if err != nil {
+				return err
+			}
+			i, err := k.items.Item(ctx, put.Tx, account.UID, put.ID.Name())
+			if err != nil {
+				return err
+			}
+			if i == nil {
+				i = &Item{Name: put.ID.Name()}
+			}
+			if err := k.read(put.Resource.Body, account, i); err != nil {
+				return err
+			}
+			if err := k.items.PutItem(ctx, put.Tx, account.UID, *i); err != nil {
+				return err
+			}
+			if i, err = k.items.Item(ctx, put.Tx, account.UID, i.Name); err != nil {
+				return err
+			}
+			put.Resource.Body = k.doc(i, true)
+			return nil
+		},
+		Delete: func(ctx context.Context, d *arm.Delete) error {
+			account, err := p.accountOf(ctx, d.Tx, d.ID)
+			if err != nil {
+				return err
+			}
+			d.After(p.Containers.Reclaim)
+			return k.items.DeleteItem(ctx, d.Tx, account.UID, d.ID.Name())
+		},
+		Default: func(ctx context.Context, tx store.Tx, id arm.ID) (*arm.Resource, error) {
+			account, err := p.accountOf(ctx, tx, id)
+			if err != nil {
+				return nil, err
+			}
+			i, err := k.items.Item(ctx, tx, account.UID, id.Name())
+			if err != nil {
+				return nil, err
+			}
+			if i == nil {
+				return nil, arm.Errorf(http.StatusNotFound, k.notFound[0], "%s", k.notFound[1])
+			}
+			return resource(account, i, true), nil
+		},
+		List: func(ctx context.Context, req *arm.Request, parent arm.ID) (*arm.Page, error) {
+			return p.listItems(ctx, req, parent, k.items, func(account *arm.Resource, i *Item) *arm.Resource { return resource(account, i, false) })
+		},
+	}
+}
+
+func (p *provider) listItems(ctx context.Context, req *arm.Request, parent arm.ID, items Items, resource func(*arm.Resource, *Item) *arm.Resource) (*arm.Page, error) {
+	for _, name := range []string{"$filter", "$expand"} {
+		if req.Query.Get(name) != "" {
+			return nil, arm.NotImplemented("%s on %s", name, parent.Type())
+		}
+	}
+	size, err := req.PageSize()
+	if err != nil {
+		return nil, err
+	}
+	if n := req.Query.Get("$maxpagesize"); n != "" {
+		req.Query.Set("$top", n)
+		if size, err = req.PageSize(); err != nil {
+			return nil, err
+		}
+	}
+	after, err := req.SkipToken()
+	if err != nil {
+		return nil, err
+	}
+	page := &arm.Page{}
+	err = p.kernel.Store().View(ctx, func(tx store.Tx) error {
+		if _, err := p.kernel.Load(ctx, tx, parent); err != nil {
+			return err
+		}
+		account, err := p.accountOf(ctx, tx, parent)
+		if err != nil {
+			return err
+		}
+		list, err := items.ListItems(ctx, tx, account.UID, after, size+1)
+		if err != nil {
+			return err
+		}
+		if len(list) > size {
+			list = list[:size]
+			page.Next = arm.EncodeToken(list[size-1].Name)
+		}
+		for i := range list {
+			doc, err := p.kernel.Render(ctx, tx, resource(account, &list[i]))
+			if err != nil {
+				return err
+			}
+			page.Value = append(page.Value, doc)
+		}
+		return nil
+	})
+	return page, err
+}
+
+func readMetadata(body arm.Doc, i *Item) error {
+	if !body.Has("properties.metadata") {
+		return nil
+	}
+	i.Metadata = map[string]string{}
+	return body.Decode("properties.metadata", &i.Metadata)
+}
+
+func metadataDoc(m map[string]string) map[string]any {
+	out := map[string]any{}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// readPolicies reads properties.signedIdentifiers.
+func readPolicies(body arm.Doc, i *Item) error {
+	if !body.Has("properties.signedIdentifiers") {
+		return nil
+	}
+	var in []struct {
+		ID           string `json:"id"`
+		AccessPolicy struct {
+			Start      string `json:"startTime"`
+			Expiry     string `json:"expiryTime"`
+			Permission string `json:"permission"`
+		} `json:"accessPolicy"`
+	}
+	if err := body.Decode("properties.signedIdentifiers", &in); err != nil {
+		return err
+	}
+	if len(in) > 5 {
+		return arm.BadRequest("InvalidRequestPropertyValue", "There are at most five stored access policies.")
+	}
+	i.Policies = nil
+	for _, p := range in {
+		i.Policies = append(i.Policies, Policy{ID: p.ID, Start: p.AccessPolicy.Start, Expiry: p.AccessPolicy.Expiry, Permission: p.AccessPolicy.Permission})
+	}
+	return nil
+}
+
+func policiesDoc(policies []Policy) []any {
+	out := []any{}
+	for _, p := range policies {
+		access := map[string]any{}
+		for k, v := range map[string]string{"startTime": p.Start, "expiryTime": p.Expiry, "permission": p.Permission} {
+			if v != "" {
+				access[k] = v
+			}
+		}
+		out = append(out, map[string]any{"id": p.ID, "accessPolicy": access})
+	}
+	return out
+}
+
+func (p *provider) queue() *arm.ResourceType {
+	return p.item(itemKind{
+		segments: "queueServices/queues", items: p.Queues, status: [2]int{http.StatusOK, http.StatusOK},
+		name: arm.NameRule{Pattern: regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`),
+			Text: "A queue name has 3 to 63 lower-case letters, digits and single hyphens, and begins and ends with a letter or digit."},
+		notFound: [2]string{"QueueNotFound", "The specified queue does not exist."},
+		read:     func(body arm.Doc, _ *arm.Resource, i *Item) error { return readMetadata(body, i) },
+		doc: func(i *Item, alone bool) arm.Doc {
+			props := map[string]any{"metadata": metadataDoc(i.Metadata)}
+			if alone {
+				props["approximateMessageCount"] = i.Messages
+			}
+			return arm.Doc{"properties": props}
+		},
+	})
+}
+
+func (p *provider) table() *arm.ResourceType {
+	return p.item(itemKind{
+		segments: "tableServices/tables", items: p.Tables, status: [2]int{http.StatusOK, http.StatusOK},
+		name: arm.NameRule{Pattern: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{2,62}$`),
+			Text: "A table name has 3 to 63 letters and digits, and begins with a letter."},
+		notFound: [2]string{"TableNotFound", "The table specified does not exist."},
+		read:     func(body arm.Doc, _ *arm.Resource, i *Item) error { return readPolicies(body, i) },
+		doc: func(i *Item, _ bool) arm.Doc {
+			props := map[string]any{"tableName": i.Name}
+			if len(i.Policies) > 0 {
+				props["signedIdentifiers"] = policiesDoc(i.Policies)
+			}
+			return arm.Doc{"properties": props}
+		},
+	})
+}
