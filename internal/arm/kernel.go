@@ -73,6 +73,9 @@ type Config struct {
 	// Check, when set, is asked before a PUT or PATCH is written. --strict puts
 	// the preflight rules here.
 	Check func(ctx context.Context, p *Put) error
+	// Activity, when set, is told of each request of a known caller that changed
+	// something or tried to, once it is answered. It must not block.
+	Activity func(Activity)
 }
 
 // Kernel serves management.azure.com for the providers it was given.
@@ -210,7 +213,9 @@ func (k *Kernel) serve(r *http.Request) (*Response, error) {
 	if err := readBody(r, req); err != nil {
 		return nil, err
 	}
-	return k.route(r.Context(), req, p)
+	resp, err := k.route(r.Context(), req, p)
+	k.record(r, req, p, resp, err)
+	return resp, err
 }
 
 func readBody(r *http.Request, req *Request) error {

@@ -20,6 +20,8 @@ type Config struct {
 	Runner   Runner
 	Workload Workload
 	Log      *slog.Logger
+	// Observer is told what becomes of nodes; nil tells nobody.
+	Observer Observer
 	// Grace is how long a task has between the polite signal and the kill, in
 	// real time. The default is 10 s.
 	Grace time.Duration
@@ -43,6 +45,7 @@ type Manager struct {
 	log      *slog.Logger
 	grace    time.Duration
 	random   func() float64
+	observer Observer
 
 	pools store.Collection[poolRecord]
 	nodes store.Collection[Node]
@@ -90,8 +93,8 @@ func NewManager(c Config) *Manager {
 		c.Random = rand.Float64
 	}
 	return &Manager{
-		random: c.Random,
-		store:  c.Store, clock: c.Clock, runner: c.Runner, workload: c.Workload, log: c.Log, grace: c.Grace,
+		random: c.Random, observer: c.Observer,
+		store: c.Store, clock: c.Clock, runner: c.Runner, workload: c.Workload, log: c.Log, grace: c.Grace,
 		pools: poolRecords(), nodes: nodeRecords(), items: itemRecords(),
 		wake: make(chan struct{}, 1), news: make(chan struct{}), waiting: map[string]*waitingList{},
 	}

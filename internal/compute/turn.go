@@ -100,6 +100,9 @@ func (t *turn) moveNode(n *Node, e NodeEvent) error {
 	n.State, n.Since = next, t.now
 	t.wrote = true
 	t.world.dirty[n.PoolID] = true
+	if err := t.m.tell(t.tx, n, e, t.world.pools[n.PoolID]); err != nil {
+		return err
+	}
 	if next == nodeGone || next == NodePreempted {
 		t.world.quotaChanged() // others may have what it had
 	}

@@ -238,7 +238,7 @@ func (s *Service) stopTrial(ctx context.Context, tx store.Tx, r *run, why string
 			st.Error = why
 		}
 	}
-	if err := s.runs.Put(tx, parent); err != nil {
+	if err := s.putRun(tx, parent); err != nil {
 		return err
 	}
 	r.StopReason = why

@@ -247,7 +247,7 @@ func (s *Service) putJob(ctx context.Context, p *arm.Put) error {
 	if err := s.enqueue(p.Tx, r, ws, spec); err != nil {
 		return err
 	}
-	return s.runs.Put(p.Tx, r)
+	return s.putRun(p.Tx, r)
 }
 
 func submitError(err error, spec *jobSpec) error {
@@ -279,7 +279,7 @@ func (s *Service) updateJob(p *arm.Put, props arm.Doc) error {
 		return err
 	}
 	r.copyListed(props)
-	if err := s.runs.Put(p.Tx, r); err != nil {
+	if err := s.putRun(p.Tx, r); err != nil {
 		return err
 	}
 	return s.tracking.UpdateJobRun(p.Tx, r.Workspace, r.Name, mlflow.JobUpdate{
@@ -322,7 +322,7 @@ func (s *Service) deleteJob(ctx context.Context, d *arm.Delete) error {
 		if err := r.move(eventCancel, d.Now); err != nil {
 			return err
 		}
-		if err := s.runs.Put(d.Tx, r); err != nil {
+		if err := s.putRun(d.Tx, r); err != nil {
 			return err
 		}
 		err := s.compute.CancelIn(d.Tx, r.Item)

@@ -62,7 +62,7 @@ func (s *Service) openNested(ctx context.Context, tx store.Tx, st *stepState, c 
 	if err := s.advance(ctx, tx, c, now); err != nil {
 		return err
 	}
-	if err := s.runs.Put(tx, c); err != nil {
+	if err := s.putRun(tx, c); err != nil {
 		return err
 	}
 	st.Item, st.Status, st.Submitted, st.Nested = c.Item, Running, now, true

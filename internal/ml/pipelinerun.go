@@ -143,7 +143,7 @@ func (s *Service) openSteps(ctx context.Context, p *arm.Put, props arm.Doc, stat
 			return inStep(err, "properties.jobs."+st.Name)
 		}
 	}
-	if err := s.runs.Put(p.Tx, r); err != nil {
+	if err := s.putRun(p.Tx, r); err != nil {
 		return err
 	}
 	p.After(func() { s.writePipelineLog(context.WithoutCancel(ctx), ws.Account, r.Item) })
@@ -192,7 +192,7 @@ func (s *Service) track(tx store.Tx, r *run, props arm.Doc, tags map[string]stri
 	if errors.As(err, &taken) {
 		return arm.Errorf(409, "Conflict", "There is a run with the ID '%s' in the workspace that is no job; job names and run IDs are one.", r.Name)
 	}
-	r.Experiment = experiment
+	r.Experiment, r.ExperimentName = experiment, props.String("experimentName")
 	return err
 }
 
@@ -249,7 +249,7 @@ func (s *Service) submitStep(ctx context.Context, tx store.Tx, r *run, parent *a
 	if err := s.kernel.Resources().Put(tx, child); err != nil {
 		return err
 	}
-	if err := s.runs.Put(tx, c); err != nil {
+	if err := s.putRun(tx, c); err != nil {
 		return err
 	}
 	st.Item, st.Status, st.Submitted = c.Item, Running, now
@@ -277,7 +277,7 @@ func (s *Service) stepEnded(ctx context.Context, tx store.Tx, child *run, now ti
 	if err := s.advance(ctx, tx, r, now); err != nil {
 		return fmt.Errorf("pipeline %s: %w", r.Name, err)
 	}
-	if err := s.runs.Put(tx, r); err != nil {
+	if err := s.putRun(tx, r); err != nil {
 		return err
 	}
 	if r.Parent != "" && r.Status.Terminal() {
@@ -415,9 +415,9 @@ func (s *Service) cancelIn(ctx context.Context, tx store.Tx, r *run, now time.Ti
 		if err := s.advance(ctx, tx, r, now); err != nil {
 			return err
 		}
-		return s.runs.Put(tx, r)
+		return s.putRun(tx, r)
 	}
-	if err := s.runs.Put(tx, r); err != nil {
+	if err := s.putRun(tx, r); err != nil {
 		return err
 	}
 	// what compute does not know any more is being finished by it

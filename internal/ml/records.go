@@ -34,8 +34,10 @@ type run struct {
 	Notes []string `json:"notes,omitempty"`
 	// Submitter is who created the job.
 	Submitter arm.Caller `json:"submitter"`
-	// Experiment is the ID of the experiment that the run is in.
-	Experiment string `json:"experiment"`
+	// Experiment is the ID of the experiment that the run is in, ExperimentName its
+	// name when the job was submitted.
+	Experiment     string `json:"experiment"`
+	ExperimentName string `json:"experimentName,omitempty"`
 	// Archived, JobType and Tags are copies for lists.
 	Archived bool     `json:"archived,omitempty"`
 	Tags     []string `json:"tags,omitempty"`
@@ -68,6 +70,9 @@ type run struct {
 	// Deleted says that the resource is gone, and this record goes when the job
 	// has ended.
 	Deleted bool `json:"deleted,omitempty"`
+
+	// moves are the statuses that it entered since it was read: putRun tells them.
+	moves []Status
 }
 
 // Failure is why a job did not complete.
@@ -181,6 +186,6 @@ func (s *Service) update(ctx context.Context, item string, change func(tx store.
 		if err := change(tx, r); err != nil {
 			return err
 		}
-		return s.runs.Put(tx, r)
+		return s.putRun(tx, r)
 	})
 }

@@ -131,6 +131,8 @@ type Config struct {
 	// Images brings the images of environments here, in which jobs then run. Without
 	// it, jobs are processes of this machine.
 	Images Images
+	// Observer is told what becomes of jobs; nil tells nobody.
+	Observer Observer
 	// Ticks starts a ticker in real time, for following logs. It is replaced in
 	// tests.
 	Ticks func(d time.Duration) (tick <-chan time.Time, stop func())

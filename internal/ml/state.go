@@ -148,6 +148,7 @@ func (r *run) move(e event, now time.Time) error {
 	}
 	r.Status = next
 	r.Timeline = append(r.Timeline, Moment{Status: next, At: now, Attempt: r.Attempt})
+	r.moves = append(r.moves, next)
 	if len(r.Timeline) > maxTimeline {
 		r.Timeline = slices.Delete(r.Timeline, 1, 2)
 	}

@@ -5,11 +5,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/rp/insights"
 	"github.com/azimuth-ml/azimuth/internal/rp/operationalinsights"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -197,4 +200,43 @@ func (s *Server) forgetTelemetry(uid string) {
 	if err := s.telemetry.Forget(uid); err != nil {
 		s.cfg.Log.Error("remove the telemetry of a resource that was deleted", "uid", uid, "error", err)
 	}
+}
+
+// observer lets what becomes of jobs and nodes be told in tables.
+type observer struct{ s *Server }
+
+// JobMoved implements ml.Observer.
+func (o observer) JobMoved(tx store.Tx, m ml.JobMove) error {
+	e := telemetry.JobEvent{
+		Workspace: m.Workspace, Name: m.Name, Parent: m.Parent, Experiment: m.Experiment, Status: string(m.Status), Reason: m.Reason,
+		Terminal: m.Status.Terminal(), Compute: m.Compute, User: m.Submitter.Name, At: m.At, Created: m.Created, Started: m.Started, Ended: m.Ended,
+	}
+	if m.Error != nil {
+		e.ErrorCode, e.ErrorMessage = m.Error.Code, m.Error.Message
+	}
+	return o.s.telemetry.Job(tx, e)
+}
+
+// NodeMoved implements compute.Observer.
+func (o observer) NodeMoved(tx store.Tx, n compute.Node, event compute.NodeEvent, priority string) error {
+	e := telemetry.NodeEvent{
+		Cluster: n.PoolID, Node: n.ID, Event: string(event), State: string(n.State), VMSize: n.VMSize, Priority: priority,
+		At: o.s.clock.Now(), Allocated: n.Created,
+	}
+	if event == compute.NodeEventReady {
+		e.Booted = n.Since
+	}
+	return o.s.telemetry.Node(tx, e)
+}
+
+// recordActivity tells of a request to the control plane.
+func (s *Server) recordActivity(a arm.Activity) {
+	address, _, err := net.SplitHostPort(a.Address)
+	if err != nil {
+		address = a.Address
+	}
+	s.telemetry.Activity(telemetry.ActivityEvent{
+		At: a.At, Method: a.Method, ResourceID: a.ID, Operation: a.Operation, Status: a.Status, Code: a.Code,
+		Caller: a.Caller.Name, ObjectID: a.Caller.ObjectID, Address: address, CorrelationID: a.CorrelationID,
+	})
 }

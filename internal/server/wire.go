@@ -96,13 +96,13 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Capacity: s.runner.Capacity, BaseEnv: jobBaseEnv(), NodeEnv: s.nodeEnv, Log: log,
 		Environments: environment.New(environment.Options{Dir: cfg.Home.Path("environments"), Clock: s.clock, Env: packageEnv(), Log: log}),
 		Images:       images,
-		Serverless:   serverless{s},
+		Serverless:   serverless{s}, Observer: observer{s},
 	}); err != nil {
 		return err
 	}
 	s.onClose(s.jobs.Close)
 	s.manager = compute.NewManager(compute.Config{
-		Store: s.store, Clock: s.clock, Runner: s.runner, Workload: s.jobs, Log: log,
+		Store: s.store, Clock: s.clock, Runner: s.runner, Workload: s.jobs, Observer: observer{s}, Log: log,
 	})
 	s.jobs.Attach(s.manager)
 	if err := s.openInstances(sealer); err != nil {
@@ -118,7 +118,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		},
 		Identities: identities{s.dir}, Sealer: sealer, Providers: s.providers(),
 		Subscription: entra.DefaultSubscriptionID, SubscriptionName: SubscriptionName, Tenant: s.dir.TenantID(),
-		Realistic: cfg.Realistic, Check: s.strictCheck(),
+		Realistic: cfg.Realistic, Check: s.strictCheck(), Activity: s.recordActivity,
 	}); err != nil {
 		return err
 	}

@@ -192,7 +192,9 @@ func TestRefusedItems(t *testing.T) {
 func TestWhoMaySend(t *testing.T) {
 	e := newEnv(t)
 	one := item(keyOne, "EventData", `{"name":"x"}`)
-	bearer := func(who string) []string { return []string{"Authorization", "Bearer " + who + "@https://monitor.azure.com"} }
+	bearer := func(who string) []string {
+		return []string{"Authorization", "Bearer " + who + "@https://monitor.azure.com"}
+	}
 	try := func(name string, want int, header ...string) {
 		t.Helper()
 		if status, a := e.track(one, header...); status != want {
