@@ -52,7 +52,7 @@ var docNotRun = map[string]string{
 	"terraform init": "on Azure",
 	"podman build -t crmldevazm001.azurecr.io/train:1 .": "there may be no podman that works; TestRegistryImages pushes with it",
 	"az acr login -n crmldevazm001 --expose-token --query accessToken -o tsv | podman login -u 00000000-0000-0000-0000-000000000000 --password-stdin crmldevazm001.azurecr.io": "as the line before",
-	"podman push crmldevazm001.azurecr.io/train:1": "as the lines before",
+	"podman push crmldevazm001.azurecr.io/train:1":                     "as the lines before",
 	"terraform apply -var-file production.tfvars -var suffix=contoso1": "on Azure",
 }
 
