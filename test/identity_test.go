@@ -56,7 +56,7 @@ resource "azurerm_management_lock" "keep" {
 		Kind, DisplayName string
 		Members           []string
 	}
-	e.json(&list, "identity", "list", "-o", "json")
+	e.json(&list, "identity", "list")
 	found := false
 	for _, id := range list {
 		found = found || id.Kind == "group" && id.DisplayName == "listers" && len(id.Members) == 1 && id.Members[0] == "robot"

@@ -93,6 +93,7 @@ func (s *Server) adminHandler() http.Handler {
 		return map[string]any{"checks": s.check(r.Context())}, nil
 	})
 	s.computeRoutes(handle)
+	s.faultRoutes(handle)
 	return mux
 }
 

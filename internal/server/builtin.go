@@ -76,6 +76,11 @@ func (s *Server) routes() []gateway.Route {
 	} {
 		routes = append(routes, gateway.Route{Pattern: domain, Handler: s.uncovered()}, gateway.Route{Pattern: "*." + domain, Handler: s.uncovered()})
 	}
+	for i := range routes {
+		if routes[i].Pattern != AdminHost { // where faults are removed
+			routes[i].Handler = s.faults.Handler(routes[i].Handler)
+		}
+	}
 	return routes
 }
 

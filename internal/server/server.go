@@ -23,6 +23,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
 	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/fault"
 	"github.com/azimuth-ml/azimuth/internal/fileshare"
 	"github.com/azimuth-ml/azimuth/internal/gateway"
 	"github.com/azimuth-ml/azimuth/internal/home"
@@ -76,6 +77,7 @@ type Server struct {
 	kernel  *arm.Kernel
 	sealer  *seal.Sealer
 	roles   *rbac.Authorizer
+	faults  *fault.Faults
 	checker *preflight.Checker
 	blobs   *blob.Service
 	queues  *queue.Service

@@ -16,6 +16,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/environment"
+	"github.com/azimuth-ml/azimuth/internal/fault"
 	"github.com/azimuth-ml/azimuth/internal/gateway"
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/oci"
@@ -30,6 +31,9 @@ import (
 // other are bound late, through s.
 func (s *Server) wire(ctx context.Context) (err error) {
 	cfg, log := s.cfg, s.cfg.Log
+	if s.faults, err = fault.Open(ctx, s.store, s.clock, log); err != nil {
+		return err
+	}
 	upstream := gateway.UpstreamFromEnv(clientenv.Outer(os.Getenv))
 	// First of all: with a wrong key nothing in the home is touched.
 	if s.sealer, err = sealHome(cfg.Home, s.store, cfg.SealKey).Open(ctx); err != nil {
@@ -113,6 +117,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Store: s.store, Clock: s.clock, Log: log, Authenticator: s,
 		Authorizer: func(res *arm.Resources) arm.Authorizer {
 			s.roles = rbac.New(s.store, res, s.catalog, s.dir)
+			s.roles.OnlyIf(s.assignmentCounts)
 			s.checker = preflight.New(s.store, res, s.catalog, s.roles, s.clock.Now)
 			return s.roles
 		},
@@ -173,10 +178,27 @@ func (s *Server) bootDelay() func(string) time.Duration {
 	return func(string) time.Duration { return nodeBoot }
 }
 
+// ownerAssignment is the name of the role assignment that grantOwner makes. It is
+// fixed, so that there is one however often that runs.
+const ownerAssignment = "a21a0000-0000-4000-8000-000000000001"
+
+// roleDelay is how long a role assignment takes to count with --realistic. Azure
+// says "up to 10 minutes"; how long it takes most of the time it does not say: this
+// is Azimuth's own guess.
+const roleDelay = time.Minute
+
+// assignmentCounts reports whether a role assignment has taken effect.
+func (s *Server) assignmentCounts(r *arm.Resource) bool {
+	delay := s.faults.RoleDelay()
+	if s.cfg.Realistic {
+		delay = max(delay, roleDelay)
+	}
+	return delay == 0 || r.Name() == ownerAssignment || !s.clock.Now().Before(r.Created.Add(delay))
+}
+
 // grantOwner makes the home's service principal an Owner of the subscription.
 func (s *Server) grantOwner(ctx context.Context) error {
-	// the name is fixed, so that there is one however often this runs
-	const name = "a21a0000-0000-4000-8000-000000000001"
+	const name = ownerAssignment
 	scope := arm.ID{Subscription: entra.DefaultSubscriptionID}
 	id := scope.Child(rbac.AssignmentType, name)
 	err := s.store.Update(ctx, func(tx store.Tx) error {
