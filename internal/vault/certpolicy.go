@@ -45,11 +45,13 @@ type secretProps struct {
 }
 
 type x509Props struct {
-	Subject     string            `json:"subject,omitempty"`
-	SANs        *alternativeNames `json:"sans,omitempty"`
-	EKUs        []string          `json:"ekus,omitempty"`
-	Usage       []string          `json:"key_usage,omitempty"`
-	Months      int               `json:"validity_months,omitempty"`
+	Subject string            `json:"subject,omitempty"`
+	SANs    *alternativeNames `json:"sans,omitempty"`
+	// EKUs and Usage are on the wire when they are empty, too: azurerm reads them
+	// without a look.
+	EKUs        []string `json:"ekus"`
+	Usage       []string `json:"key_usage"`
+	Months      int      `json:"validity_months,omitempty"`
 	Constraints *struct {
 		CA bool `json:"ca"`
 	} `json:"basic_constraints,omitempty"`

@@ -7,6 +7,8 @@ func resourceTypes() []*resourceType {
 		applicationInsights(),
 		containerRegistry(),
 		keyVault(),
+		keyVaultAccessPolicy(),
+		keyVaultCertificate(),
 		keyVaultKey(),
 		keyVaultSecret(),
 		logAnalyticsWorkspace(),

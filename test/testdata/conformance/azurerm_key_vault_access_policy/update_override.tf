@@ -1,0 +1,3 @@
+resource "azurerm_key_vault_access_policy" "it" {
+  secret_permissions = ["Get", "Set", "Delete"]
+}

@@ -1,0 +1,3 @@
+resource "azurerm_key_vault_certificate" "it" {
+  tags = { changed = "yes" }
+}

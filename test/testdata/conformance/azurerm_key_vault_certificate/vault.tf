@@ -1,0 +1,14 @@
+resource "azurerm_key_vault" "it" {
+  name                       = "kv-${local.name}"
+  location                   = azurerm_resource_group.it.location
+  resource_group_name        = azurerm_resource_group.it.name
+  tenant_id                  = data.azurerm_client_config.me.tenant_id
+  sku_name                   = "standard"
+  rbac_authorization_enabled = true
+}
+
+resource "azurerm_role_assignment" "me" {
+  scope                = azurerm_key_vault.it.id
+  role_definition_name = "Key Vault Administrator"
+  principal_id         = data.azurerm_client_config.me.object_id
+}
