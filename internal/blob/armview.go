@@ -27,9 +27,9 @@ type ContainerInfo struct {
 }
 
 func (c *containerRec) info(now time.Time) ContainerInfo {
-	status, duration := c.Lease.status(now.UnixNano())
+	status, duration := c.Lease.Status(now.UnixNano())
 	return ContainerInfo{
-		LeaseStatus: status, LeaseState: c.Lease.state(now.UnixNano()), LeaseDuration: duration,
+		LeaseStatus: status, LeaseState: c.Lease.State(now.UnixNano()), LeaseDuration: duration,
 		Name: c.Name, PublicAccess: c.Public, Metadata: c.Metadata,
 		ETag: etagString(c.ETag), Modified: time.Unix(0, c.Modified).UTC(), Hierarchical: c.Tree,
 	}

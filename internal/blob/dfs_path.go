@@ -233,7 +233,7 @@ func (s *Service) renamePath(c *call) error {
 		if err := source.of(writing, from); err != nil {
 			return refuse("SourceConditionNotMet")
 		}
-		if from.Lease.active(now) {
+		if from.Lease.Active(now) {
 			return &Error{Status: http.StatusPreconditionFailed, Code: "LeaseIdMissing",
 				Message: "There is currently a lease on the source and no lease ID was specified in the request."}
 		}

@@ -144,6 +144,10 @@ func describe(code string) (int, string) {
 		return http.StatusPreconditionFailed, "There is currently no lease on the blob."
 	case "LeaseNotPresentWithContainerOperation":
 		return http.StatusPreconditionFailed, "There is currently no lease on the container."
+	case "LeaseNotPresentWithFileOperation":
+		return http.StatusPreconditionFailed, "There is currently no lease on the file."
+	case "LeaseNotPresentWithShareOperation":
+		return http.StatusPreconditionFailed, "There is currently no lease on the share."
 	case "MaxBlobSizeConditionNotMet":
 		return http.StatusPreconditionFailed, "The max blob size condition specified was not met."
 	case "Md5Mismatch":
