@@ -15,6 +15,8 @@ import (
 type table struct {
 	header []string
 	rows   [][]string
+	// exact leaves the header as it is: names in which case matters.
+	exact bool
 }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
@@ -37,7 +39,11 @@ func (a *app) print(def string, value any, t func() *table) error {
 
 func (t *table) write(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
-	fmt.Fprintln(tw, strings.ToUpper(strings.Join(t.header, "\t")))
+	header := strings.Join(t.header, "\t")
+	if !t.exact {
+		header = strings.ToUpper(header)
+	}
+	fmt.Fprintln(tw, header)
 	for _, r := range t.rows {
 		for i, c := range r {
 			if c == "" {

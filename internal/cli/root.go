@@ -127,10 +127,14 @@ to Azure.
 Start with:  azimuth up examples/workspace`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			more := cmd.Annotations[outputAnnotated]
 			switch a.output {
-			case "", "table", "json":
+			case "", "table", "json", more:
 				return nil
+			}
+			if more != "" {
+				return usagef("--output is table, json or %s, not %q", more, a.output)
 			}
 			return usagef("--output is table or json, not %q", a.output)
 		},
@@ -144,7 +148,7 @@ Start with:  azimuth up examples/workspace`,
 		a.identityCommand(), a.faultCommand(),
 		a.serveCommand(), a.upCommand(), a.downCommand(), a.terraformCommand(),
 		a.envCommand(), a.execCommand(), a.statusCommand(), a.stopCommand(), a.resetCommand(),
-		a.doctorCommand(), a.sealCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.topCommand(), a.mlCommand(),
+		a.doctorCommand(), a.sealCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.topCommand(), a.logsCommand(), a.mlCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		onlyCommands(cmd)

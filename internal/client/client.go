@@ -229,11 +229,23 @@ func (c *Client) send(ctx context.Context, method, target string, in any) (*http
 
 // ParseError reads an error answer in ARM's shape.
 func ParseError(status int, body []byte) *Error {
+	type inner struct {
+		Message    string
+		InnerError *inner
+	}
 	var doc struct {
-		Error struct{ Code, Message string }
+		Error struct {
+			Code, Message string
+			InnerError    *inner
+		}
 	}
 	if json.Unmarshal(body, &doc) == nil && doc.Error.Code != "" {
-		return &Error{status, doc.Error.Code, doc.Error.Message}
+		e := &Error{status, doc.Error.Code, doc.Error.Message}
+		// the query API says at the bottom what is wrong
+		for i := doc.Error.InnerError; i != nil; i = i.InnerError {
+			e.Message = i.Message
+		}
+		return e
 	}
 	text := strings.TrimSpace(string(body))
 	if len(text) > 500 {

@@ -94,6 +94,10 @@ func (s *Service) serveQuery(w http.ResponseWriter, r *http.Request, apps bool) 
 		s.writeError(w, r, &apiError{Status: http.StatusNotFound, Code: "PathNotFoundError", Message: "The requested path does not exist"})
 		return
 	}
+	if t.what == "metadata" && r.Method == http.MethodGet {
+		s.serveMetadata(w, r, t)
+		return
+	}
 	if t.what != "query" || r.Method != http.MethodGet && r.Method != http.MethodPost {
 		s.notImplemented(w, r)
 		return
@@ -113,6 +117,72 @@ func (s *Service) serveQuery(w http.ResponseWriter, r *http.Request, apps bool) 
 	if r.Context().Err() == nil {
 		s.writeError(w, r, err)
 	}
+}
+
+// metadataTable is a table as the API describes it.
+type metadataTable struct {
+	ID      string           `json:"id"`
+	Name    string           `json:"name"`
+	Time    string           `json:"timespanColumn,omitempty"`
+	Columns []metadataColumn `json:"columns"`
+}
+
+type metadataColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// serveMetadata describes the tables that a query can read. Of Azure's answer it
+// has these and the resource alone.
+func (s *Service) serveMetadata(w http.ResponseWriter, r *http.Request, t target) {
+	b, err := s.metadata(r, t)
+	if err != nil {
+		s.writeError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Write(b)
+}
+
+func (s *Service) metadata(r *http.Request, t target) ([]byte, error) {
+	who, err := s.caller(r)
+	if err != nil {
+		return nil, err
+	}
+	src, err := s.find(r.Context(), who, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Flush(r.Context()); err != nil {
+		return nil, err
+	}
+	names, err := src.Tables(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	tables := []metadataTable{}
+	for _, name := range names {
+		v, err := src.view(name)
+		if err != nil {
+			return nil, err
+		}
+		m := metadataTable{ID: "t/" + name, Name: name, Time: (&table{src, v}).TimeColumn()}
+		for _, c := range v.columns {
+			m.Columns = append(m.Columns, metadataColumn{c.Name, c.Type.String()})
+		}
+		tables = append(tables, m)
+	}
+	type resource struct {
+		ID   string `json:"id"`
+		Name string `json:"resourceId"`
+	}
+	out := map[string]any{"tables": tables}
+	if src.component != nil {
+		out["applications"] = []resource{{src.component.AppID, src.component.ID}}
+	} else {
+		out["workspaces"] = []resource{{src.workspace.CustomerID, src.workspace.ID}}
+	}
+	return json.Marshal(out)
 }
 
 // readQuery reads a query from the URL or the body.

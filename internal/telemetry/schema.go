@@ -3,6 +3,7 @@ package telemetry
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/telemetry/kql"
@@ -133,6 +134,17 @@ func loadSchema() (*schema, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("tables.txt:%d: %w", n+1, err)
+		}
+	}
+	for _, views := range []map[string]*view{s.workspace, s.classic} {
+		for _, v := range views {
+			// the time comes first, as in Azure's answers
+			i := slices.IndexFunc(v.columns, func(c column) bool { return c.stored == colTime })
+			if i < 0 {
+				return nil, fmt.Errorf("tables.txt: %s has no time", v.name)
+			}
+			at := v.columns[i]
+			v.columns = slices.Insert(slices.Delete(v.columns, i, i+1), 0, at)
 		}
 	}
 	return s, nil
