@@ -25,7 +25,7 @@ import (
 
 // providers is every resource provider there is.
 func (s *Server) providers() []*arm.Provider {
-	return []*arm.Provider{
+	return append([]*arm.Provider{
 		arm.Core(),
 		resources.Provider(),
 		authorization.Provider(authorization.Deps{
@@ -42,7 +42,7 @@ func (s *Server) providers() []*arm.Provider {
 			Catalog: s.catalog, Pools: pools{s}, Instances: instances{s}, Lifecycle: s.jobs, HoldNames: s.cfg.Strict || s.cfg.Realistic,
 		}),
 		ml.Provider(s.jobs),
-	}
+	}, network.PrivateLinks()...)
 }
 
 // routes is every host that the gateway serves.

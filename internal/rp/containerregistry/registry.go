@@ -94,6 +94,7 @@ func (p *provider) registry() *arm.ResourceType {
 		Index:    func(r *arm.Resource) []string { return []string{nameIndex(r.Name())} },
 		Validate: p.validate,
 		Put:      p.put,
+		Read:     p.read,
 		Delete:   p.delete,
 		Actions: []arm.Action{
 			{Name: "listUsages", Method: http.MethodGet, Permission: RegistryType + "/listUsages/read", Handle: p.listUsages},
@@ -110,6 +111,13 @@ func Registry(tx store.Tx, res *arm.Resources, name string) (*arm.Resource, erro
 		return r, err
 	}
 	return nil, store.ErrNotFound
+}
+
+// read shows who is connected to a registry.
+func (p *provider) read(ctx context.Context, tx store.Tx, r *arm.Resource) error {
+	list, err := p.kernel.RenderChildren(ctx, tx, r.ParsedID(), RegistryType+"/privateEndpointConnections")
+	r.Body.Set("properties.privateEndpointConnections", list)
+	return err
 }
 
 func (p *provider) delete(_ context.Context, d *arm.Delete) error {
@@ -210,7 +218,7 @@ func (p *provider) put(_ context.Context, put *arm.Put) error {
 	body.Default("properties.dataEndpointHostNames", []any{})
 	body.Default("properties.encryption.status", "disabled")
 	body.Default("properties.networkRuleBypassOptions", "AzureServices")
-	body.Default("properties.privateEndpointConnections", []any{})
+	body.Delete("properties.privateEndpointConnections")
 	body.Default("properties.publicNetworkAccess", "Enabled")
 	body.Default("properties.zoneRedundancy", "Disabled")
 	body.Default("properties.policies.quarantinePolicy.status", "disabled")

@@ -43,6 +43,7 @@ func (p *provider) vault() *arm.ResourceType {
 		Index:      func(r *arm.Resource) []string { return []string{nameIndex(r.Name())} },
 		Validate:   p.validateVault,
 		Put:        p.putVault,
+		Read:       p.readVault,
 		Delete:     p.deleteVault,
 		Actions: []arm.Action{
 			p.policyAction("add", addPermissions),
@@ -50,6 +51,15 @@ func (p *provider) vault() *arm.ResourceType {
 			p.policyAction("remove", removePermissions),
 		},
 	}
+}
+
+// readVault shows who is connected to a vault, if anybody is.
+func (p *provider) readVault(ctx context.Context, tx store.Tx, r *arm.Resource) error {
+	list, err := p.kernel.RenderChildren(ctx, tx, r.ParsedID(), VaultType+"/privateEndpointConnections")
+	if r.Body.Delete("properties.privateEndpointConnections"); len(list) > 0 {
+		r.Body.Set("properties.privateEndpointConnections", list)
+	}
+	return err
 }
 
 func badRequest(format string, args ...any) *arm.Error {

@@ -164,16 +164,23 @@ func (p *provider) putWorkspace(ctx context.Context, put *arm.Put) error {
 	body.Set("properties.tenantId", p.kernel.Tenant())
 	body.Set("properties.discoveryUrl", "https://"+region+".api.azureml.ms/discovery")
 	body.Set("properties.mlFlowTrackingUri", "azureml://"+region+".api.azureml.ms/mlflow/v1.0"+r.ID)
-	body.Set("properties.privateEndpointConnections", []any{})
-	body.Set("properties.privateLinkCount", 0)
+	body.Delete("properties.privateEndpointConnections")
+	body.Delete("properties.privateLinkCount")
 	if put.Creating() {
 		return p.Lifecycle.WorkspaceCreated(ctx, put)
 	}
 	return nil
 }
 
-// readWorkspace says of the default storage what it is now.
-func (p *provider) readWorkspace(_ context.Context, tx store.Tx, r *arm.Resource) error {
+// readWorkspace says of the default storage what it is now, and who is connected
+// to the workspace.
+func (p *provider) readWorkspace(ctx context.Context, tx store.Tx, r *arm.Resource) error {
+	list, err := p.kernel.RenderChildren(ctx, tx, r.ParsedID(), WorkspaceType+"/privateEndpointConnections")
+	if err != nil {
+		return err
+	}
+	r.Body.Set("properties.privateEndpointConnections", list)
+	r.Body.Set("properties.privateLinkCount", len(list))
 	account, err := p.linked(tx, r, "storageAccount")
 	if err != nil {
 		return err

@@ -42,6 +42,7 @@ func Provider(deps Deps) *arm.Provider {
 		p.routeTableType(), p.routes.typ,
 		p.publicIPType(), p.natGatewayType(), p.interfaceType(),
 		p.zoneType(), p.zoneLinkType(), p.allRecordsType(),
+		p.endpointType(), p.zoneGroupType(),
 	}
 	for _, rec := range recordTypes() {
 		types = append(types, p.recordSetType(rec))

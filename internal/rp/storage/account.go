@@ -50,6 +50,7 @@ func (p *provider) account() *arm.ResourceType {
 		Index:    func(r *arm.Resource) []string { return []string{NameIndex(r.Name())} },
 		Validate: p.validateAccount,
 		Put:      p.putAccount,
+		Read:     p.readAccount,
 		Delete: func(ctx context.Context, d *arm.Delete) error {
 			if err := p.Containers.DeleteAccount(ctx, d.Tx, d.Resource.UID); err != nil {
 				return fmt.Errorf("delete the data of storage account %s: %w", d.Resource.ID, err)
@@ -229,7 +230,7 @@ func (p *provider) putAccount(_ context.Context, put *arm.Put) error {
 	body.Default("properties.minimumTlsVersion", "TLS1_0")
 	body.Default("properties.supportsHttpsTrafficOnly", true)
 	body.Default("properties.publicNetworkAccess", "Enabled")
-	body.Set("properties.privateEndpointConnections", []any{})
+	body.Delete("properties.privateEndpointConnections")
 	for name, v := range map[string]any{
 		"bypass": "AzureServices", "defaultAction": "Allow", "ipRules": []any{}, "virtualNetworkRules": []any{}, "resourceAccessRules": []any{},
 	} {
@@ -253,6 +254,13 @@ func (p *provider) putAccount(_ context.Context, put *arm.Put) error {
 		body.Default("properties.encryption.services."+service+".lastEnabledTime", body.String("properties.creationTime"))
 	}
 	return nil
+}
+
+// readAccount shows who is connected to an account.
+func (p *provider) readAccount(ctx context.Context, tx store.Tx, r *arm.Resource) error {
+	list, err := p.kernel.RenderChildren(ctx, tx, r.ParsedID(), AccountType+"/privateEndpointConnections")
+	r.Body.Set("properties.privateEndpointConnections", list)
+	return err
 }
 
 // endpoints is where an account of a kind and SKU serves what.
