@@ -26,6 +26,7 @@ func resourceTypes() []*resourceType {
 		privateDNSARecord(),
 		privateDNSZone(),
 		privateDNSZoneLink(),
+		privateEndpoint(),
 		publicIP(),
 		roleAssignment(),
 		route(),
