@@ -90,6 +90,13 @@ func (identities) Grant(tx store.Tx, grantID, principal string) ([]string, error
 		"DEFAULT_IDENTITY_CLIENT_ID=client"}, tx.Put("test.grant", grantID, []byte(principal))
 }
 
+func (identities) SignIn(_ context.Context, tenant, client, secret string) (string, error) {
+	if secret != "right" {
+		return "", arm.Errorf(401, "AuthenticationFailed", "The client ID or secret is invalid.")
+	}
+	return "principal-of-" + client, nil
+}
+
 func (identities) Revoke(tx store.Tx, grantID string) error { return tx.Delete("test.grant", grantID) }
 
 // blobs fails calls for tests of what happens then.

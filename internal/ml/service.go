@@ -67,6 +67,11 @@ type Blobs interface {
 	OpenBlob(ctx context.Context, account, container, name string) (*blob.Reader, *blob.Properties, error)
 	// StatBlob describes a blob.
 	StatBlob(ctx context.Context, account, container, name string) (*blob.Properties, error)
+	// CheckSAS says whether who holds a shared access signature may read (or write) a
+	// path of a container, and with list set may list the container.
+	CheckSAS(ctx context.Context, account, container, path, token string, write, list bool) error
+	// PublicAccess is what anyone may do in a container: "blob", "container" or "".
+	PublicAccess(ctx context.Context, account, container string) (string, error)
 	// ListBlobs yields the blobs whose names begin with prefix, in name order.
 	ListBlobs(ctx context.Context, account, container, prefix string) iter.Seq2[*blob.Properties, error]
 }
@@ -77,6 +82,9 @@ type Identities interface {
 	// the principal can be had until Revoke: MSI_ENDPOINT, MSI_SECRET,
 	// IDENTITY_ENDPOINT, IDENTITY_HEADER and DEFAULT_IDENTITY_CLIENT_ID.
 	Grant(tx store.Tx, grantID, principalID string) (env []string, err error)
+	// SignIn returns the object ID of the service principal whose client ID and secret
+	// these are. A refusal is an *arm.Error.
+	SignIn(ctx context.Context, tenant, clientID, secret string) (objectID string, err error)
 	// Revoke ends a grant. Ending none is not an error.
 	Revoke(tx store.Tx, grantID string) error
 }

@@ -64,7 +64,7 @@ func TestFromURL(t *testing.T) {
 		"https://ACCT.dfs.core.windows.net/fs/dir/":      "acct fs dir/",
 		"wasbs://c@acct.blob.core.windows.net/a%20b/c":   "acct c a b/c",
 		"abfss://fs@acct.dfs.core.windows.net/x":         "acct fs x",
-		"https://acct.blob.core.windows.net/c?sig=x":     "",
+		"https://acct.blob.core.windows.net/c/p?sig=x":   "acct c p",
 		"https://example.com/a.csv":                      "",
 		"adl://acct.azuredatalakestore.net/x":            "",
 		"wasbs://acct.blob.core.windows.net/x":           "",

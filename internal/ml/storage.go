@@ -22,10 +22,12 @@ type place struct {
 	Account, Container, Path string
 	// Datastore is the name of the workspace's datastore, or "" for a URL.
 	Datastore string
-	// Credentials is "AccountKey", "None" and so on, Key the account key that the
-	// datastore holds, or "" for the workspace's own datastores.
-	Credentials string
-	Key         string
+	// Credentials is "AccountKey", "Sas", "ServicePrincipal" or "None", Key the account
+	// key, the signature or the client secret that the datastore holds, or "" for the
+	// workspace's own datastores. Tenant and Client are a service principal's.
+	Credentials    string
+	Key            string
+	Tenant, Client string
 	// Type is the datastore's type.
 	Type string
 }
@@ -183,7 +185,11 @@ func (s *Service) inDatastore(ctx context.Context, tx store.Tx, ws *workspace, n
 	props := ds.Body.Object("properties")
 	at := &place{
 		Account: strings.ToLower(props.String("accountName")), Path: strings.TrimPrefix(path, "/"), Datastore: ds.Name(),
-		Credentials: props.String("credentials.credentialsType"), Type: props.String("datastoreType"), Key: ds.Private.String("secrets.key"),
+		Credentials: props.String("credentials.credentialsType"), Type: props.String("datastoreType"),
+		Tenant: props.String("credentials.tenantId"), Client: props.String("credentials.clientId"),
+	}
+	if secret, _ := secretOf(at.Credentials); secret != "" {
+		at.Key = ds.Private.String("secrets." + secret)
 	}
 	switch at.Type {
 	case "AzureBlob":
@@ -194,7 +200,7 @@ func (s *Service) inDatastore(ctx context.Context, tx store.Tx, ws *workspace, n
 		return nil, arm.NotImplemented("data in a datastore of type '%s' ('%s')", at.Type, name)
 	}
 	switch at.Credentials {
-	case "AccountKey", "None":
+	case "AccountKey", "None", "Sas", "ServicePrincipal":
 	default:
 		return nil, arm.NotImplemented("data in a datastore with credentials of type '%s' ('%s')", at.Credentials, name)
 	}
@@ -215,10 +221,11 @@ func fromURL(uri string) (*place, error) {
 		if !storage || container == "" {
 			return nil, arm.NotImplemented("data from '%s'", u.Host)
 		}
+		at := &place{Account: strings.ToLower(account), Container: container, Path: path, Credentials: "None", Type: "AzureBlob"}
 		if u.RawQuery != "" {
-			return nil, arm.NotImplemented("data from a URL with a shared access signature")
+			at.Credentials, at.Key = "Sas", u.RawQuery
 		}
-		return &place{Account: strings.ToLower(account), Container: container, Path: path, Credentials: "None", Type: "AzureBlob"}, nil
+		return at, nil
 	case "wasbs", "abfss":
 		if !storage || u.User == nil {
 			return nil, userError("uri", "The URI '%s' is not of the form %s://CONTAINER@ACCOUNT…/PATH.", uri, u.Scheme)
@@ -229,11 +236,13 @@ func fromURL(uri string) (*place, error) {
 }
 
 // mayUse checks that data at a place can be reached with the right that it is
-// reached with: the datastore's key, or the principal's roles.
-func (s *Service) mayUse(ctx context.Context, at *place, principal string, write bool) error {
+// reached with: the datastore's key, signature or service principal, the principal's
+// roles, or, to read it, everybody's. list says that it is a directory, of which some
+// rights only reach the files.
+func (s *Service) mayUse(ctx context.Context, at *place, principal string, write, list bool) error {
 	account, err := s.cfg.Accounts.Account(ctx, at.Account)
 	if errors.Is(err, blob.ErrNoAccount) {
-		return fmt.Errorf("the storage account '%s' was not found", at.Account)
+		return fmt.Errorf("the storage account '%s' was not found. Azimuth reaches its own storage accounts alone, under the names of Azure's: make an account of that name here and put the data there, or take data of this workspace", at.Account)
 	}
 	if err != nil {
 		return fmt.Errorf("find storage account %s: %w", at.Account, err)
@@ -247,6 +256,28 @@ func (s *Service) mayUse(ctx context.Context, at *place, principal string, write
 		}
 		return nil
 	}
+	switch at.Credentials {
+	case "Sas":
+		if err := s.cfg.Blobs.CheckSAS(ctx, at.Account, at.Container, at.Path, at.Key, write, list); err != nil {
+			return fmt.Errorf("the shared access signature%s gives no access to the container '%s' of the storage account '%s': %w", ofDatastore(at), at.Container, at.Account, err)
+		}
+		return nil
+	case "ServicePrincipal":
+		if principal, err = s.cfg.Identities.SignIn(ctx, at.Tenant, at.Client, at.Key); err != nil {
+			return fmt.Errorf("the service principal%s cannot sign in: %s", ofDatastore(at), plain(err))
+		}
+	default:
+		if write {
+			break
+		}
+		public, err := s.cfg.Blobs.PublicAccess(ctx, at.Account, at.Container)
+		if err != nil {
+			return fmt.Errorf("public access of container %s: %w", at.Container, err)
+		}
+		if public == "container" || public == "blob" && !list {
+			return nil
+		}
+	}
 	action := "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
 	if write {
 		action = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write"
@@ -259,10 +290,17 @@ func (s *Service) mayUse(ctx context.Context, at *place, principal string, write
 		return fmt.Errorf("authorize %s: %w", action, err)
 	}
 	if !ok {
-		return fmt.Errorf("AuthorizationPermissionMismatch: This request is not authorized to perform this operation using this permission. The identity '%s' of the job may not %s in the container '%s' of the storage account '%s'",
+		return fmt.Errorf("AuthorizationPermissionMismatch: This request is not authorized to perform this operation using this permission. The identity '%s' may not %s in the container '%s' of the storage account '%s'",
 			principal, map[bool]string{false: "read", true: "write"}[write], at.Container, at.Account)
 	}
 	return nil
+}
+
+func ofDatastore(at *place) string {
+	if at.Datastore == "" {
+		return ""
+	}
+	return " of the datastore '" + at.Datastore + "'"
 }
 
 func keyOf(a *blob.Account, key string) bool {

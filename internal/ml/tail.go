@@ -256,7 +256,7 @@ func (s *Service) collectResults(ctx context.Context, r *run, end bool) error {
 			if x.spec.Outputs[name].Mode == "Direct" {
 				continue // the command writes it there itself
 			}
-			if err := s.mayUse(ctx, at, principal, true); err != nil {
+			if err := s.mayUse(ctx, at, principal, true, false); err != nil {
 				return userError("properties.outputs."+name, "Output %s: %s", name, err)
 			}
 			if err := s.cfg.Blobs.EnsureContainer(ctx, at.Account, at.Container); err != nil {

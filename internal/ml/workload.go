@@ -245,7 +245,7 @@ func (s *Service) fill(ctx context.Context, x *execution, root string) error {
 	principal, _ := x.identity()
 	for name, at := range x.inputs {
 		in := x.spec.Inputs[name]
-		if err := s.mayUse(ctx, at, principal, false); err != nil {
+		if err := s.mayUse(ctx, at, principal, false, in.Type != "uri_file"); err != nil {
 			return fmt.Errorf("input %s: %w", name, err)
 		}
 		if in.Mode == "Direct" {
@@ -256,7 +256,7 @@ func (s *Service) fill(ctx context.Context, x *execution, root string) error {
 		}
 	}
 	for name, at := range x.outputs {
-		if err := s.mayUse(ctx, at, principal, true); err != nil {
+		if err := s.mayUse(ctx, at, principal, true, false); err != nil {
 			return fmt.Errorf("output %s: %w", name, err)
 		}
 		if x.spec.Outputs[name].Type == "uri_file" {

@@ -233,6 +233,21 @@ func (j jobIdentities) Grant(tx store.Tx, grantID, principalID string) ([]string
 	}, nil
 }
 
+// SignIn implements ml.Identities.
+func (j jobIdentities) SignIn(ctx context.Context, tenant, clientID, secret string) (string, error) {
+	if tenant != "" && !strings.EqualFold(tenant, j.s.dir.TenantID()) {
+		return "", arm.BadRequest("AADSTS90002", "Tenant '%s' not found. The tenant of this cloud is %s.", tenant, j.s.dir.TenantID())
+	}
+	p, err := j.s.dir.AuthenticateClient(ctx, clientID, secret)
+	if auth := (*entra.AuthError)(nil); errors.As(err, &auth) {
+		return "", arm.Errorf(http.StatusUnauthorized, auth.Code, "%s", auth.Message)
+	}
+	if err != nil {
+		return "", err
+	}
+	return p.ObjectID, nil
+}
+
 // Revoke implements ml.Identities.
 func (j jobIdentities) Revoke(tx store.Tx, grantID string) error {
 	return j.s.dir.RevokeIdentity(tx, grantID)
