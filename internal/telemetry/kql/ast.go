@@ -164,6 +164,7 @@ type letNode struct {
 }
 
 type funcNode struct {
+	view   bool // declared with `view`: wildcards include it
 	params []paramNode
 	lets   []letNode
 	body   exprNode

@@ -137,11 +137,10 @@ func (b *binder) spend(at int) bool {
 		b.err = &Error{Kind: KindLimit, Message: "the query expands to too many operations", Line: line, Pos: pos}
 		return false
 	}
-	if b.count&0xff == 0 && b.ctx.Err() != nil {
+	if b.err = b.x.err; b.err == nil && b.count&0xf == 0 {
 		b.err = b.ctx.Err()
-		return false
 	}
-	return true
+	return b.err == nil
 }
 
 func constant(at int, v Value, t Type) *expr {
@@ -217,7 +216,7 @@ func (b *binder) isTabularFunc(f *funcNode, en *env) bool {
 // then its let statements.
 func (b *binder) arguments(c *callExpr, f *funcNode, in, en *env) *env {
 	if len(c.args) > len(f.params) {
-		b.fail(c.at, "", "function '%s' takes %d arguments, not %d", c.fn, len(f.params), len(c.args))
+		b.fail(c.at, "", "function '%s' takes at most %s, not %d", c.fn, count(len(f.params), "argument"), len(c.args))
 		return in
 	}
 	given := make([]exprNode, len(f.params))
@@ -351,6 +350,10 @@ func (b *binder) pipe(e exprNode, en *env) *pipe {
 		return b.tableName(e, en)
 	case *callExpr:
 		return b.tableCall(e, en)
+	case *pathExpr:
+		if root, ok := e.x.(*callExpr); ok { // workspace("x").Table
+			return b.tableCall(root, en)
+		}
 	}
 	b.fail(e.pos(), "", "a table is expected here")
 	return b.emptyPipe()

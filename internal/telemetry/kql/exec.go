@@ -12,7 +12,7 @@ type exec struct {
 	err  error // the first failure; once set, nothing is delivered any more
 	used int64 // bytes of state, estimated
 	max  int64
-	rows int
+	work int // since the context was last looked at
 }
 
 // fail notes the first failure and returns false, for sinks to return.
@@ -35,10 +35,14 @@ func (x *exec) grow(n int64) bool {
 
 // tick is called for every row that a source delivers or an operator makes. It
 // looks at the context now and then.
-func (x *exec) tick() bool {
-	if x.rows++; x.rows&0x3ff != 0 {
+func (x *exec) tick() bool { return x.spend(1) }
+
+// spend counts work, in the cost of a row.
+func (x *exec) spend(n int) bool {
+	if x.work += n; x.work < 1024 {
 		return x.err == nil
 	}
+	x.work = 0
 	if err := x.ctx.Err(); err != nil {
 		return x.fail(err)
 	}
@@ -62,6 +66,9 @@ func (v *Value) size() int64 {
 
 // checked passes on a value that is not too large.
 func (x *exec) checked(v Value) Value {
+	if size := v.size(); size > 4096 {
+		x.spend(int(size >> 12))
+	}
 	if len(v.s) > maxValue || v.d != nil && v.d.weight > maxValue {
 		x.fail(&Error{Kind: KindLimit, Message: fmt.Sprintf("a value takes more than %d MiB", maxValue>>20)})
 		return Value{}

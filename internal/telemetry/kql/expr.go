@@ -13,6 +13,7 @@ func (b *binder) node(at int, t Type, eval func(f []Value) Value, args ...*expr)
 	}
 	if constant && b.err == nil {
 		v := eval(nil)
+		b.x.grow(v.size())
 		e.val = &v
 		e.eval = func([]Value) Value { return v }
 	}
@@ -343,7 +344,7 @@ func (b *binder) inlined(e *callExpr, v *env, sc *scope, en *env) *expr {
 	f := v.fn
 	scope := v.in
 	if len(e.args) > len(f.params) {
-		return b.fail(e.at, "", "function '%s' takes %d arguments, not %d", e.fn, len(f.params), len(e.args))
+		return b.fail(e.at, "", "function '%s' takes at most %s, not %d", e.fn, count(len(f.params), "argument"), len(e.args))
 	}
 	for i, p := range f.params {
 		var x *expr
@@ -402,7 +403,13 @@ func (b *binder) toscalar(e *callExpr, en *env) *expr {
 		return b.fail(e.at, "", "toscalar() takes one argument")
 	}
 	if !b.isTabular(e.args[0].e, en) {
-		return b.expr(e.args[0].e, nil, en)
+		x := b.expr(e.args[0].e, nil, en)
+		if x.once || b.failed() {
+			return x
+		}
+		cell := new(Value) // of rand() and the like there is one value then
+		b.pre = append(b.pre, func(*exec) { *cell = x.eval(nil) })
+		return &expr{typ: x.typ, eval: func([]Value) Value { return *cell }, slot: -1, once: true, at: e.at}
 	}
 	op := b.op
 	p := b.pipe(e.args[0].e, en)

@@ -347,10 +347,10 @@ func rangeArray(b *binder, args []*expr) func(a []Value) Value {
 			step = a[2]
 		}
 		n := rangeCount(a[0], a[1], step)
-		if n < 0 || n > maxItems {
+		if n < 0 {
 			return Value{}
 		}
-		items := make([]Value, n)
+		items := make([]Value, min(n, maxItems)) // the documentation cuts it off there
 		for i := range items {
 			items[i] = rangeItem(a[0], step, int64(i))
 		}

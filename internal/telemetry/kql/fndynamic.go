@@ -23,8 +23,19 @@ func dynamicFunctions() map[string]*function {
 			return arrayValue(items)
 		}},
 		"bag_has_key": {args: "ys", ret: Bool, call: func(a []Value) Value {
-			v := a[0].expand()
-			return BoolValue(v.k == kBag && slices.Contains(v.d.keys, a[1].s))
+			v := a[0]
+			for _, step := range keyPath(a[1].s) {
+				e := v.expand()
+				switch {
+				case step.k == kString && e.k == kBag && slices.Contains(e.d.keys, step.s):
+					v = e.field(step.s)
+				case step.k == kLong && e.k == kArray && step.n >= 0 && step.n < int64(len(e.d.items)):
+					v = e.item(step.n)
+				default:
+					return BoolValue(false)
+				}
+			}
+			return BoolValue(true)
 		}},
 		// The leftmost value of a key counts.
 		"bag_merge": {args: "yy*", ret: Dynamic, nulls: true, call: func(a []Value) Value {
@@ -50,27 +61,17 @@ func dynamicFunctions() map[string]*function {
 			if v.k != kBag {
 				return Value{}
 			}
-			gone := map[string]bool{}
 			for _, k := range elements(a[1]) {
-				gone[strings.TrimPrefix(k.String(), "$.")] = true
+				v = removeKey(v, keyPath(k.String()))
 			}
-			var keys []string
-			var items []Value
-			for i, k := range v.d.keys {
-				if !gone[k] {
-					keys, items = append(keys, k), append(items, v.d.items[i])
-				}
-			}
-			return bagValue(keys, items)
+			return v
 		}},
 		"bag_set_key": {args: "ysa", ret: Dynamic, nulls: true, call: func(a []Value) Value {
 			v := a[0].expand()
 			if v.k != kBag {
 				return Value{}
 			}
-			key := strings.TrimPrefix(a[1].s, "$.")
-			keys := append(slices.Clone(v.d.keys), key)
-			return bagValue(keys, append(slices.Clone(v.d.items), a[2]))
+			return setKeyAt(v, keyPath(a[1].s), a[2])
 		}},
 		"bag_pack": {args: "sa*", ret: Dynamic, nulls: true, prepare: func(b *binder, args []*expr) func(a []Value) Value {
 			for i := 0; i < len(args); i += 2 {
@@ -90,14 +91,17 @@ func dynamicFunctions() map[string]*function {
 			}
 		}},
 		"pack_array": {args: "aa*", ret: Dynamic, nulls: true, call: func(a []Value) Value { return arrayValue(slices.Clone(a)) }},
-		"pack_all":   {special: bindPackAll},
-		"bag_zip": {args: "yy", ret: Dynamic, call: func(a []Value) Value {
-			keys, values := elements(a[0]), elements(a[1])
-			names, items := make([]string, len(keys)), make([]Value, len(keys))
-			for i, k := range keys {
-				names[i] = k.String()
-				if i < len(values) {
-					items[i] = values[i]
+		"pack_all":   {special: bindPackAll, usage: "pack_all([true])"},
+		"bag_zip": {args: "yy", ret: Dynamic, nulls: true, call: func(a []Value) Value {
+			keys := a[0].expand()
+			if keys.k != kArray {
+				return Value{}
+			}
+			var names []string
+			var items []Value
+			for i, k := range keys.d.items {
+				if k.k == kString {
+					names, items = append(names, k.s), append(items, a[1].item(int64(i)))
 				}
 			}
 			return bagValue(names, items)
@@ -125,6 +129,53 @@ func dynamicFunctions() map[string]*function {
 			return arrayValue(items)
 		}},
 	}
+}
+
+// keyPath reads a key, or a path such as $.a.b.
+func keyPath(s string) []Value {
+	if strings.HasPrefix(s, "$") {
+		if steps, ok := jsonPath(s); ok {
+			return steps
+		}
+	}
+	return []Value{StringValue(s)}
+}
+
+// removeKey returns a bag without what is at a path.
+func removeKey(v Value, path []Value) Value {
+	e := v.expand()
+	if e.k != kBag || len(path) == 0 || path[0].k != kString {
+		return v
+	}
+	i := slices.Index(e.d.keys, path[0].s)
+	if i < 0 {
+		return v
+	}
+	items := slices.Clone(e.d.items)
+	if len(path) > 1 {
+		items[i] = removeKey(items[i], path[1:])
+		return bagValue(e.d.keys, items)
+	}
+	return bagValue(slices.Delete(slices.Clone(e.d.keys), i, i+1), slices.Delete(items, i, i+1))
+}
+
+// setKeyAt returns a bag with a value at a path, whose bags are made as needed.
+func setKeyAt(v Value, path []Value, to Value) Value {
+	if len(path) == 0 || path[0].k != kString {
+		return to
+	}
+	e := v.expand()
+	if e.k != kBag {
+		e = bagValue(nil, nil)
+	}
+	i := slices.Index(e.d.keys, path[0].s)
+	keys, items := slices.Clone(e.d.keys), slices.Clone(e.d.items)
+	if i < 0 {
+		i = len(keys)
+		keys, items = append(keys, path[0].s), append(items, Value{})
+	}
+	items[i] = setKeyAt(items[i], path[1:], to)
+	return bagValue(keys, items)
 }
 
 // bindPackAll binds pack_all(ignore empty): a bag of all columns.

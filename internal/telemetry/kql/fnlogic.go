@@ -10,9 +10,9 @@ func logicFunctions() map[string]*function {
 		"isnotnull": {args: "a", ret: Bool, nulls: true, call: func(a []Value) Value {
 			return BoolValue(a[0].k != kNull)
 		}},
-		"iff":      {special: bindIff},
-		"case":     {special: bindCase},
-		"coalesce": {special: bindCoalesce},
+		"iff":      {special: bindIff, usage: "iff(bool, any, any)"},
+		"case":     {special: bindCase, usage: "case(bool, any, …, any)"},
+		"coalesce": {special: bindCoalesce, usage: "coalesce(any, any, …)"},
 		"around": {args: "ccc", ret: Bool, call: func(a []Value) Value {
 			lo, hi := arith('-', a[1], a[2]), arith('+', a[1], a[2])
 			if lo.k == kNull || hi.k == kNull {
@@ -22,7 +22,7 @@ func logicFunctions() map[string]*function {
 			y, ok2 := compareValues(a[0], hi)
 			return BoolValue(ok1 && ok2 && x >= 0 && y <= 0)
 		}},
-		"column_ifexists": {special: bindColumnIfExists},
+		"column_ifexists": {special: bindColumnIfExists, usage: "column_ifexists(string, any)"},
 	}
 }
 

@@ -1,6 +1,7 @@
 package kql
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -49,19 +50,12 @@ func mathFunctions() map[string]*function {
 			}
 			return v
 		}},
-		"sign": {args: "n", typ: func(b *binder, at int, args []*expr) Type { return args[0].typ }, call: func(a []Value) Value {
-			v := a[0]
-			switch f := v.number(); {
-			case v.k == kReal:
-				if f != 0 {
-					v = RealValue(math.Copysign(1, f))
-				}
-			case v.n > 0:
-				v.n = 1
-			case v.n < 0:
-				v.n = -1
+		"sign": {args: "r", ret: Real, call: func(a []Value) Value {
+			f := a[0].Real()
+			if f != 0 && !math.IsNaN(f) {
+				f = math.Copysign(1, f)
 			}
-			return v
+			return RealValue(f)
 		}},
 		"ceiling": {args: "n", typ: func(b *binder, at int, args []*expr) Type { return args[0].typ }, name: asFirst, call: func(a []Value) Value {
 			if a[0].k == kReal {
@@ -69,14 +63,20 @@ func mathFunctions() map[string]*function {
 			}
 			return a[0]
 		}},
-		"round": {args: "ri?", ret: Real, name: asFirst, call: func(a []Value) Value {
+		"round": {args: "ni?", typ: func(b *binder, at int, args []*expr) Type { return args[0].typ }, name: asFirst, call: func(a []Value) Value {
 			places := int64(0)
 			if len(a) > 1 {
 				places = max(-30, min(a[1].n, 30))
 			}
+			if v := a[0]; v.k != kReal {
+				if places < 0 {
+					v.n = int64(roundTo(float64(v.n), int(places)))
+				}
+				return v
+			}
 			return RealValue(roundTo(a[0].Real(), int(places)))
 		}},
-		"bin":    {args: "cc", typ: binType, name: asFirst, nulls: true, call: func(a []Value) Value { return binValue(a[0], a[1]) }, prepare: prepareBin},
+		"bin":    {args: "cc", typ: binType, name: asFirst, nulls: true, prepare: prepareBin, fast: fastBin},
 		"floor":  {args: "cc?", typ: binType, name: asFirst, nulls: true, prepare: prepareBin},
 		"bin_at": {args: "ccc", typ: binType, name: asFirst, call: binAt},
 		"isnan": {args: "n", ret: Bool, call: func(a []Value) Value {
@@ -100,7 +100,7 @@ func mathFunctions() map[string]*function {
 		}),
 		"binary_not":        {args: "i", ret: Long, name: asFirst, call: func(a []Value) Value { return LongValue(^a[0].n) }},
 		"bitset_count_ones": {args: "i", ret: Long, name: asFirst, call: func(a []Value) Value { return LongValue(int64(bits.OnesCount64(uint64(a[0].n)))) }},
-		"rand":              {special: bindRand},
+		"rand":              {special: bindRand, usage: "rand([integer])"},
 		"min_of":            {args: "aa*", typ: commonType, nulls: true, call: func(a []Value) Value { return extreme(a, -1) }},
 		"max_of":            {args: "aa*", typ: commonType, nulls: true, call: func(a []Value) Value { return extreme(a, 1) }},
 		"hash":              {args: "ai?", ret: Long, nulls: true, call: hashValue},
@@ -169,6 +169,35 @@ func prepareBin(b *binder, args []*expr) func(a []Value) Value {
 		}
 	}
 	return func(a []Value) Value { return binValue(a[0], a[1]) }
+}
+
+// fastBin is bin() of a whole number, datetime or timespan to a size that is
+// known: the usual key of a summarize.
+func fastBin(args []*expr) func(f []Value) Value {
+	if len(args) != 2 || args[1].val == nil || args[0].typ == Real {
+		return nil
+	}
+	size := *args[1].val
+	if size.k == kReal || size.k == kNull || size.n <= 0 {
+		return nil
+	}
+	eval, n := args[0].eval, size.n
+	if slot := args[0].slot; slot >= 0 {
+		return func(f []Value) Value {
+			v := f[slot]
+			if v.k != kNull {
+				v.n = binTicks(v.n, n, 0)
+			}
+			return v
+		}
+	}
+	return func(f []Value) Value {
+		v := eval(f)
+		if v.k != kNull {
+			v.n = binTicks(v.n, n, 0)
+		}
+		return v
+	}
 }
 
 // binAt is bin_at(value, size, fixed point).
@@ -257,10 +286,18 @@ func extreme(a []Value, sign int) Value {
 	return best
 }
 
-// hashValue is hash(value, modulus). The service's hash of other types than string
-// is not documented; here it is that of tostring().
+// hashValue is hash(value, modulus): the hash of a string's bytes, and, by the
+// documentation's examples, of the eight bytes of a number of ticks. For other
+// types that is an assumption.
 func hashValue(a []Value) Value {
-	n := int64(xxhash64(a[0].String()))
+	text := ""
+	switch v := a[0]; v.k {
+	case kInt, kLong, kReal, kDateTime, kTimeSpan, kBool:
+		text = string(binary.LittleEndian.AppendUint64(nil, uint64(v.n)))
+	default:
+		text = v.String()
+	}
+	n := int64(xxhash64(text))
 	if len(a) > 1 {
 		if a[1].k == kNull || a[1].n <= 0 {
 			return Value{}

@@ -80,7 +80,7 @@ func stringFunctions() map[string]*function {
 		"hash_sha1":     hash(func(s string) []byte { h := sha1.Sum([]byte(s)); return h[:] }),
 		"hash_md5":      hash(func(s string) []byte { h := md5.Sum([]byte(s)); return h[:] }),
 		"hash_xxhash64": {args: "ai?", ret: Long, nulls: true, call: hashValue},
-		"new_guid":      {special: bindNewGUID},
+		"new_guid":      {special: bindNewGUID, usage: "new_guid()"},
 		"unicode_codepoints_to_string": {args: "aa*", ret: String, nulls: true, call: func(a []Value) Value {
 			var b strings.Builder
 			for _, v := range a {
@@ -190,12 +190,13 @@ func indexOf(a []Value) Value {
 		// counts from the end; the example is followed.
 		start = max(0, start+int64(utf8.RuneCountInString(s)))
 	}
-	from := runeAt(s, start)
-	to := len(s)
-	if length >= 0 {
-		to = from + runeAt(s[from:], length)
-	}
-	for at := from; ; {
+	// After each occurrence the same length is searched anew, which is what the
+	// documentation's examples show.
+	for at := runeAt(s, start); ; {
+		to := len(s)
+		if length >= 0 {
+			to = at + runeAt(s[at:], length)
+		}
 		i := strings.Index(s[at:to], what)
 		if i < 0 {
 			return LongValue(-1)
@@ -204,7 +205,7 @@ func indexOf(a []Value) Value {
 		if occurrence--; occurrence == 0 {
 			return LongValue(int64(utf8.RuneCountInString(s[:at])))
 		}
-		if at++; at > to {
+		if at++; at > len(s) {
 			return LongValue(-1)
 		}
 	}
@@ -231,25 +232,45 @@ func strrep(b *binder, _ []*expr) func(a []Value) Value {
 	}
 }
 
+// replaceStrings replaces each string in turn in what none before it has put in.
+// What is not a string is left out, with its counterpart.
 func replaceStrings(a []Value) Value {
 	from, to := elements(a[1]), elements(a[2])
-	s := a[0].s
+	parts := []string{a[0].s} // every second one was put in
 	for i, f := range from {
-		with := ""
-		switch {
-		case len(to) == 1:
-			with = to[0].String()
-		case i < len(to):
-			with = to[i].String()
-		}
-		if old := f.String(); old != "" {
-			s = strings.ReplaceAll(s, old, with)
-		}
-		if len(s) > maxValue {
+		if len(to) == 0 || len(to) > 1 && i >= len(to) {
 			break
 		}
+		with := to[0]
+		if len(to) > 1 {
+			with = to[i]
+		}
+		if f.k != kString || f.s == "" || with.k != kString {
+			continue
+		}
+		var next []string
+		for j, part := range parts {
+			if j%2 == 1 {
+				next = append(next, part)
+				continue
+			}
+			for k, rest := range strings.Split(part, f.s) {
+				if k > 0 {
+					next = append(next, with.s)
+				}
+				next = append(next, rest)
+			}
+		}
+		parts = next
 	}
-	return StringValue(s)
+	size := 0
+	for _, part := range parts {
+		size += len(part)
+	}
+	if size > maxValue {
+		parts = []string{strings.Repeat(" ", maxValue+1)} // the caller refuses it
+	}
+	return StringValue(strings.Join(parts, ""))
 }
 
 // translate replaces characters. The last replacement stands for those that have

@@ -20,9 +20,9 @@ func textFunctions() map[string]*function {
 		"trim":         {args: "ss", ret: String, prepare: trimmer(true, true)},
 		"trim_start":   {args: "ss", ret: String, prepare: trimmer(true, false)},
 		"trim_end":     {args: "ss", ret: String, prepare: trimmer(false, true)},
-		"extract":      {special: bindExtract},
+		"extract":      {special: bindExtract, usage: "extract(string, integer, string [, typeof(type)])"},
 		"extract_all":  {args: "sas?", ret: Dynamic, nulls: true, prepare: extractAll},
-		"extract_json": {special: bindExtractJSON},
+		"extract_json": {special: bindExtractJSON, usage: "extract_json(string, any [, typeof(type)])"},
 		"countof":      {args: "sss?", ret: Long, prepare: countOf},
 		"parse_url":    {args: "s", ret: Dynamic, call: func(a []Value) Value { return parseURL(a[0].s) }},
 		"parse_urlquery": {args: "s", ret: Dynamic, call: func(a []Value) Value {

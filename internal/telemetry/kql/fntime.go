@@ -7,7 +7,7 @@ import (
 
 func timeFunctions() map[string]*function {
 	part := func(args string, f func(t time.Time) int64) *function {
-		return &function{args: args, ret: Long, call: func(a []Value) Value { return LongValue(f(ticksTime(a[0].n))) }}
+		return &function{args: args, ret: Int, call: func(a []Value) Value { return IntValue(int32(f(ticksTime(a[0].n)))) }}
 	}
 	// start makes startof…(date, offset); end is one tick before the next start.
 	start := func(unit string) *function {
@@ -43,8 +43,8 @@ func timeFunctions() map[string]*function {
 		}}
 	}
 	return map[string]*function{
-		"now":          {special: bindNow},
-		"ago":          {special: bindAgo},
+		"now":          {special: bindNow, usage: "now([timespan])"},
+		"ago":          {special: bindAgo, usage: "ago(timespan)"},
 		"startofday":   start("day"),
 		"startofweek":  start("week"),
 		"startofmonth": start("month"),
@@ -63,7 +63,7 @@ func timeFunctions() map[string]*function {
 		"getmonth":     part("d", func(t time.Time) int64 { return int64(t.Month()) }),
 		"getyear":      part("d", func(t time.Time) int64 { return int64(t.Year()) }),
 		"week_of_year": part("d", func(t time.Time) int64 { _, w := t.ISOWeek(); return int64(w) }),
-		"datetime_part": {args: "sd", ret: Long, call: func(a []Value) Value {
+		"datetime_part": {args: "sd", ret: Int, call: func(a []Value) Value {
 			return datetimePart(a[0].s, a[1].n)
 		}},
 		"datetime_add": {args: "sid", ret: DateTime, call: func(a []Value) Value {
@@ -169,7 +169,7 @@ func datetimePart(part string, ticks int64) Value {
 	default:
 		return Value{}
 	}
-	return LongValue(n)
+	return IntValue(int32(n)) // the largest are nanoseconds, below a second
 }
 
 // unitTicks is the length of a unit of fixed length, or 0.

@@ -24,13 +24,13 @@ const maxReach = 100_000
 
 func windowFunctions() map[string]*function {
 	return map[string]*function{
-		"row_number":         {special: bindRowNumber},
-		"prev":               {special: bindNeighbour},
-		"next":               {special: bindNeighbour},
-		"row_cumsum":         {special: bindCumsum},
-		"row_rank_dense":     {special: bindRank},
-		"row_rank_min":       {special: bindRank},
-		"row_window_session": {special: bindSession},
+		"row_number":         {special: bindRowNumber, usage: "row_number([integer [, bool]])"},
+		"prev":               {special: bindNeighbour, usage: "prev(any [, integer [, any]])"},
+		"next":               {special: bindNeighbour, usage: "next(any [, integer [, any]])"},
+		"row_cumsum":         {special: bindCumsum, usage: "row_cumsum(any [, bool])"},
+		"row_rank_dense":     {special: bindRank, usage: "row_rank_dense(any [, bool])"},
+		"row_rank_min":       {special: bindRank, usage: "row_rank_min(any [, bool])"},
+		"row_window_session": {special: bindSession, usage: "row_window_session(datetime, timespan, timespan [, bool])"},
 	}
 }
 

@@ -29,8 +29,11 @@ type function struct {
 	call func(a []Value) Value
 	// prepare makes call for arguments of which some are known.
 	prepare func(b *binder, args []*expr) func(a []Value) Value
+	// fast makes the whole evaluation for arguments that allow it, or nil.
+	fast func(args []*expr) func(f []Value) Value
 	// special binds the call in a way of its own.
 	special func(b *binder, e *callExpr, sc *scope, en *env) *expr
+	usage   string // how it is called, for the documentation, where args does not say
 	// nulls says that call takes nulls. Otherwise the result is null when an
 	// argument is; strings are never null.
 	nulls bool
@@ -47,11 +50,10 @@ func functions() map[string]*function {
 		maps.Copy(all, part)
 	}
 	for alias, name := range map[string]string{
-		"todouble": "toreal", "toboolean": "tobool", "totime": "totimespan", "todate": "todatetime", "iif": "iff",
+		"todouble": "toreal", "toboolean": "tobool", "totime": "totimespan", "iif": "iff",
 		"parsejson": "parse_json", "todynamic": "parse_json", "toobject": "parse_json", "pack": "bag_pack", "pack_dictionary": "bag_pack",
-		"notnull": "isnotnull", "notempty": "isnotempty", "hash_sha1_hex": "hash_sha1", "arraylength": "array_length",
+		"notnull": "isnotnull", "notempty": "isnotempty", "arraylength": "array_length",
 		"columnifexists": "column_ifexists", "replace": "replace_regex", "array_strcat": "strcat_array", "array_iif": "array_iff",
-		"make_string_from_ascii": "unicode_codepoints_to_string",
 	} {
 		if f, ok := all[name]; ok && all[alias] == nil {
 			all[alias] = f
@@ -120,7 +122,14 @@ func (b *binder) call(e *callExpr, f *function, args []*expr) *expr {
 			return constant(e.at, Value{}, Dynamic)
 		}
 	}
-	out := b.node(e.at, t, b.evalCall(call, args, f.nulls, t), args...)
+	var eval func(f []Value) Value
+	if f.fast != nil {
+		eval = f.fast(args)
+	}
+	if eval == nil {
+		eval = b.evalCall(call, args, f.nulls, t)
+	}
+	out := b.node(e.at, t, eval, args...)
 	out.name = resultName(f.name, e.fn, args)
 	return out
 }
@@ -150,7 +159,12 @@ func resultName(rule nameRule, fn string, args []*expr) string {
 func (b *binder) evalCall(call func(a []Value) Value, args []*expr, nulls bool, t Type) func(f []Value) Value {
 	if t == String || t == Dynamic {
 		inner, x := call, b.x
-		call = func(a []Value) Value { return x.checked(inner(a)) }
+		call = func(a []Value) Value {
+			if x.err != nil {
+				return Value{}
+			}
+			return x.checked(inner(a))
+		}
 	}
 	evals := make([]func([]Value) Value, len(args))
 	text := make([]bool, len(args))
@@ -248,14 +262,7 @@ func conversionFunctions() map[string]*function {
 		"todatetime": to(DateTime),
 		"totimespan": to(TimeSpan),
 		"toguid":     to(GUID),
-		"tohex": {args: "ii?", ret: String, name: asFirst, call: func(a []Value) Value {
-			s := fmt.Sprintf("%x", uint64(a[0].n))
-			if len(a) > 1 {
-				// The width is bounded: 16 digits are all there can be.
-				s = fmt.Sprintf("%0*x", max(0, min(a[1].n, 64)), uint64(a[0].n))
-			}
-			return StringValue(s)
-		}},
+		"tohex":      {args: "ii?", ret: String, name: asFirst, prepare: toHex},
 		"parse_json": {args: "a", ret: Dynamic, nulls: true, name: asFirst,
 			prepare: func(b *binder, args []*expr) func(a []Value) Value {
 				if args[0].typ != String {
@@ -268,6 +275,21 @@ func conversionFunctions() map[string]*function {
 				t := args[0].typ
 				return func(a []Value) Value { return StringValue(typeOfValue(a[0], t)) }
 			}},
+	}
+}
+
+// toHex is tohex(number, least width), in two's complement of the type's width.
+func toHex(_ *binder, args []*expr) func(a []Value) Value {
+	mask := ^uint64(0)
+	if args[0].typ == Int {
+		mask = 1<<32 - 1
+	}
+	return func(a []Value) Value {
+		width := int64(0)
+		if len(a) > 1 {
+			width = max(0, min(a[1].n, 64))
+		}
+		return StringValue(fmt.Sprintf("%0*x", width, uint64(a[0].n)&mask))
 	}
 }
 

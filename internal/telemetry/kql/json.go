@@ -372,13 +372,13 @@ func appendCompact(dst []byte, s string) []byte {
 // parseDynamicLiteral reads what stands in dynamic(…): JSON, in which strings may
 // have any form of the language's string literals, and which may hold other
 // literals, such as datetime(…) and 1d.
-func parseDynamicLiteral(text string) (Value, error) {
+func parseDynamicLiteral(text string, depth int) (Value, error) {
 	toks, err := lex(text)
 	if err != nil {
 		return Value{}, err
 	}
 	p := &parser{text: text, toks: toks}
-	v := p.dynamic(0)
+	v := p.dynamic(depth)
 	if p.err == nil && p.tok().kind != tEnd {
 		p.failHere("")
 	}
@@ -396,7 +396,8 @@ func (p *parser) dynamic(depth int) Value {
 		p.i++
 		return arrayValue([]Value{StringValue(t.text)})
 	case t.kind == tDynamic:
-		v, err := parseDynamicLiteral(t.text)
+		// Each level is read again from its text, so there are few.
+		v, err := parseDynamicLiteral(t.text, depth+maxJSONDepth/16)
 		if err != nil {
 			p.failHere(err.Error())
 		}

@@ -236,11 +236,9 @@ func (b *binder) extend(p *pipe, args []argNode, en *env) {
 			c.slot = p.lay.add()
 			op.slots, op.exprs = append(op.slots, c.slot), append(op.exprs, x)
 		}
-		if i := slices.IndexFunc(cols, func(o col) bool { return o.name == name }); i >= 0 {
-			cols[i] = c
-		} else {
-			cols = append(cols, c)
-		}
+		// A column that is there already is removed, and the new one appended.
+		cols = slices.DeleteFunc(cols, func(o col) bool { return o.name == name })
+		cols = append(cols, c)
 	}
 	p.streaming(b, op)
 	p.cols = cols

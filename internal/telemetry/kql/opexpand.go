@@ -245,7 +245,7 @@ func columnRegex(t Type, kind string, loose bool) string {
 	switch {
 	case kind == "regex" && t == String:
 		return ".*"
-	case loose && (kind == "relaxed" || !isInteger(t)):
+	case loose && (kind == "relaxed" || kind == "simple" && !isInteger(t)):
 		return ".*?"
 	case isInteger(t) && kind == "relaxed":
 		return `[-+]?\d*`

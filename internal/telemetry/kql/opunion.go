@@ -123,9 +123,7 @@ func (b *binder) matchTables(pattern string, en *env) []string {
 	var names []string
 	var vars []string
 	for e := en; e != nil; e = e.up {
-		// Only what is declared as a view takes part in the service; here every
-		// function without parameters does.
-		if e.fn != nil && len(e.fn.params) == 0 && pattern != "*" && matchPattern(pattern, e.name) {
+		if e.fn != nil && e.fn.view && len(e.fn.params) == 0 && matchPattern(pattern, e.name) {
 			vars = append(vars, e.name)
 		}
 	}

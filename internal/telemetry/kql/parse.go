@@ -143,9 +143,10 @@ func (p *parser) let() letNode {
 	if p.enter() {
 		n.name = p.name()
 		p.expect("=")
-		p.acceptWord("view")
+		view := p.isWord("view") && p.peek(1).text == "(" && p.acceptWord("view")
 		if p.isFunction() {
 			n.fn = p.function()
+			n.fn.view = view
 		} else {
 			n.value = p.pipe()
 		}

@@ -182,7 +182,7 @@ func (p *parser) literal() *litExpr {
 		p.i++
 		return &litExpr{at: t.at, val: t.val, typ: t.typ}
 	case tDynamic:
-		v, err := parseDynamicLiteral(t.text)
+		v, err := parseDynamicLiteral(t.text, 0)
 		if err != nil {
 			p.failAt(t.at, t.end, "not a dynamic literal: "+err.Error())
 			return nil

@@ -194,25 +194,21 @@ func appendJSONString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// parseGUID reads a GUID with or without hyphens and braces, and returns its 36
-// characters in lower case.
+// parseGUID reads 32 hexadecimal digits with hyphens anywhere and braces around,
+// and returns the usual 36 characters in lower case.
 func parseGUID(s string) (string, bool) {
 	if len(s) >= 2 && s[0] == '{' && s[len(s)-1] == '}' {
 		s = s[1 : len(s)-1]
 	}
-	if len(s) != 36 && len(s) != 32 {
+	if len(s) < 32 || len(s) > 64 {
 		return "", false
 	}
 	out := make([]byte, 0, 36)
 	for i := range len(s) {
 		c := s[i]
-		if len(s) == 36 && (i == 8 || i == 13 || i == 18 || i == 23) {
-			if c != '-' {
-				return "", false
-			}
-			continue
-		}
 		switch {
+		case c == '-':
+			continue
 		case c >= 'A' && c <= 'F':
 			c += 'a' - 'A'
 		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':
@@ -224,5 +220,5 @@ func parseGUID(s string) (string, bool) {
 		}
 		out = append(out, c)
 	}
-	return string(out), true
+	return string(out), len(out) == 36
 }
