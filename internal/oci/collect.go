@@ -194,10 +194,21 @@ func (s *Service) lookAt(ctx context.Context, row, kind, uid, a, b string) error
 
 // lookAtUpload gives up an upload that nobody has gone on with.
 func (s *Service) lookAtUpload(ctx context.Context, row, uid, id string) error {
-	se, leave := s.uploads.enter(key(uid, id))
+	if s.uploads.working(key(uid, id)) { // however long its client takes
+		return s.cfg.Store.Update(ctx, func(tx store.Tx) error {
+			if err := tx.Delete(bucketDue, row); err != nil {
+				return err
+			}
+			return due(tx, s.cfg.Clock.Now().Add(collectEvery), dueUpload, uid, id, "")
+		})
+	}
+	se, leave, err := s.uploads.enter(ctx, key(uid, id))
+	if err != nil {
+		return err
+	}
 	defer leave()
 	gone := false
-	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		gone = false
 		if err := tx.Delete(bucketDue, row); err != nil {
 			return err

@@ -61,6 +61,27 @@ func TestCollect(t *testing.T) {
 	p.bytes(0)
 }
 
+// TestCollectSharesNothingAway holds that what two repositories have stays when one
+// of them is deleted.
+func TestCollectSharesNothingAway(t *testing.T) {
+	p := start(t)
+	var d digest.Digest
+	for _, repo := range []string{"a", "b"} {
+		d = p.push(repo, "v1", p.image(repo, "{}", "layer"))
+	}
+	p.clock.Step(2 * linkLife)
+	p.want(202, "DELETE", "/v2/a/manifests/"+string(d), nil)
+	p.collectNow()
+	p.want(404, "GET", "/v2/a/blobs/"+string(digest.FromString("layer")), nil)
+	p.want(200, "GET", "/v2/b/blobs/"+string(digest.FromString("layer")), nil)
+	p.want(200, "GET", "/v2/b/manifests/v1", nil)
+	p.want(202, "DELETE", "/acr/v1/b", nil)
+	p.collectNow()
+	if n := countFiles(t, p); n != 0 {
+		t.Errorf("%d files are left", n)
+	}
+}
+
 // bytes holds what the registry says that it holds.
 func (p *plant) bytes(want int64) {
 	p.t.Helper()
@@ -137,6 +158,37 @@ func TestCollectDuringPushes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCollectWhatComesBack removes a blob and pushes it again, over and over, in
+// several repositories at once: whoever was told that it is there finds it.
+func TestCollectWhatComesBack(t *testing.T) {
+	p := start(t)
+	var pushers sync.WaitGroup
+	const text = "the same layer"
+	d := string(digest.FromString(text))
+	for w := range 4 {
+		pushers.Go(func() {
+			path := fmt.Sprintf("/v2/r%d/blobs/", w)
+			for range 40 {
+				if a := p.do("owner:owner", "POST", one, path+"uploads/?digest="+d, []byte(text)); a.status != 201 {
+					t.Errorf("push: %d %s", a.status, a.body)
+				}
+				if a := p.do("owner:owner", "GET", one, path+d, nil); a.status != 200 || a.body != text {
+					t.Errorf("after a push: %d %s", a.status, a.body)
+				}
+				if a := p.do("owner:owner", "DELETE", one, path+d, nil); a.status != 202 { // wakes the collector
+					t.Errorf("delete: %d %s", a.status, a.body)
+				}
+			}
+		})
+	}
+	pushers.Wait()
+	p.collectNow()
+	if r := p.healthy(); r.Blobs != 0 || r.Orphans != 0 {
+		t.Errorf("left: %+v", r)
+	}
+	p.bytes(0)
 }
 
 func tryImage(p *plant, repo, config string, layers []string) []byte {

@@ -58,6 +58,8 @@ func (s *Service) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	case errors.Is(err, store.ErrFull), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		e = &apiError{Status: http.StatusInsufficientStorage, Code: "UNAVAILABLE", Message: "The disk that holds the registry is full."}
 		level = slog.LevelWarn
+	case r.Context().Err() != nil: // nobody waits for the answer
+		e = known(errcode.ErrorCodeUnavailable, nil)
 	case errors.As(err, new(*bodyError)):
 		e = invalid(errcode.ErrorCodeBlobUploadInvalid, "The request body could not be read to its end.")
 		e.Status = http.StatusBadRequest

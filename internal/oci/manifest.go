@@ -205,10 +205,6 @@ func (c *call) describe(m *manifestRec, p *parsed) error {
 // keepManifest stores a manifest and the tag, unless what it names is missing.
 func (c *call) keepManifest(m *manifestRec, p *parsed, body []byte, name string) error {
 	d := digest.Digest(m.Digest)
-	// Looked at before anything is written; what counts is the look below.
-	if err := c.cfg.Store.View(c.ctx, func(tx store.Tx) error { return c.checkUses(tx, p) }); err != nil {
-		return err
-	}
 	file, err := create(c.files.upload(c.reg.UID, c.files.manifests+rand.Text()))
 	if err != nil {
 		return err

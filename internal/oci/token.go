@@ -22,7 +22,7 @@ const (
 	refreshLife = 3 * time.Hour
 	accessLife  = 75 * time.Minute
 
-	maxToken = 16 << 10
+	maxToken = 48 << 10
 )
 
 // Kinds of tokens.

@@ -35,26 +35,24 @@ type uploadSet struct {
 // session lets one request at a time go on with an upload, and keeps the hash of
 // what is there, so that a layer need not be read again when it is complete.
 type session struct {
-	busy  sync.Mutex
+	busy  chan struct{} // holds one while a request is at it
 	users int
 
 	hash   hash.Hash
 	hashed int64
 }
 
-// enter waits for the upload's turn.
-func (u *uploadSet) enter(id string) (se *session, leave func()) {
+// enter waits for the upload's turn until ctx ends.
+func (u *uploadSet) enter(ctx context.Context, id string) (se *session, leave func(), err error) {
 	u.mu.Lock()
 	se = u.open[id]
 	if se == nil {
-		se = &session{}
+		se = &session{busy: make(chan struct{}, 1)}
 		u.open[id] = se
 	}
 	se.users++
 	u.mu.Unlock()
-	se.busy.Lock()
-	return se, func() {
-		se.busy.Unlock()
+	drop := func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		se.users--
@@ -62,6 +60,22 @@ func (u *uploadSet) enter(id string) (se *session, leave func()) {
 			delete(u.open, id)
 		}
 	}
+	if ctx.Err() == nil {
+		select {
+		case se.busy <- struct{}{}:
+			return se, func() { <-se.busy; drop() }, nil
+		case <-ctx.Done():
+		}
+	}
+	drop()
+	return nil, nil, fmt.Errorf("wait for upload: %w", ctx.Err())
+}
+
+// working reports whether a request is at an upload now.
+func (u *uploadSet) working(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.open[id] != nil && u.open[id].users > 0
 }
 
 // forget lets go of the hash of an upload that has ended.
@@ -130,21 +144,14 @@ func (c *call) accepted(have int64, status int) error {
 
 // withUpload calls f with the upload that the path names, alone.
 func (c *call) withUpload(f func(up *uploadRec, se *session, file *os.File) error) error {
-	if !c.uploadName.MatchString(c.ref) {
-		return known(errcode.ErrorCodeBlobUploadUnknown, nil)
-	}
-	se, leave := c.uploads.enter(key(c.reg.UID, c.ref))
-	defer leave()
-	var up *uploadRec
-	err := c.cfg.Store.View(c.ctx, func(tx store.Tx) (err error) {
-		up, err = find(tx, &c.tables.uploads, key(c.reg.UID, c.ref))
-		return err
-	})
+	se, leave, err := c.uploads.enter(c.ctx, key(c.reg.UID, c.ref))
 	if err != nil {
 		return err
 	}
-	if up == nil || up.Repo != c.repo {
-		return known(errcode.ErrorCodeBlobUploadUnknown, nil)
+	defer leave()
+	up, err := c.upload()
+	if err != nil {
+		return err
 	}
 	path := c.files.upload(up.UID, up.ID)
 	file, err := os.OpenFile(path, os.O_RDWR, 0o600)
@@ -158,14 +165,36 @@ func (c *call) withUpload(f func(up *uploadRec, se *session, file *os.File) erro
 	return f(up, se, file)
 }
 
-func (c *call) uploadStatus() error {
-	return c.withUpload(func(_ *uploadRec, _ *session, file *os.File) error {
-		have, err := file.Seek(0, io.SeekEnd)
-		if err != nil {
-			return fmt.Errorf("measure upload: %w", err)
-		}
-		return c.accepted(have, http.StatusNoContent)
+// upload reads the record of the upload that the path names.
+func (c *call) upload() (up *uploadRec, err error) {
+	if !c.uploadName.MatchString(c.ref) {
+		return nil, known(errcode.ErrorCodeBlobUploadUnknown, nil)
+	}
+	err = c.cfg.Store.View(c.ctx, func(tx store.Tx) (err error) {
+		up, err = find(tx, &c.tables.uploads, key(c.reg.UID, c.ref))
+		return err
 	})
+	if err == nil && (up == nil || up.Repo != c.repo) {
+		err = known(errcode.ErrorCodeBlobUploadUnknown, nil)
+	}
+	return up, err
+}
+
+// uploadStatus does not wait for a request that is at it: who asks may have lost the
+// answer of just that one.
+func (c *call) uploadStatus() error {
+	up, err := c.upload()
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(c.files.upload(up.UID, up.ID))
+	if errors.Is(err, fs.ErrNotExist) { // its creation was interrupted
+		return c.accepted(0, http.StatusNoContent)
+	}
+	if err != nil {
+		return fmt.Errorf("measure upload: %w", err)
+	}
+	return c.accepted(info.Size(), http.StatusNoContent)
 }
 
 func (c *call) continueUpload() error {
