@@ -173,9 +173,10 @@ func (c *checker) inlineRow(_ context.Context, row store.Entry) (string, error) 
 
 // past is blob for what a blob was.
 func (c *checker) past(ctx context.Context, row store.Entry) (string, error) {
+	before := c.r.Blobs
 	problem, err := c.blob(ctx, row)
 	if problem == "" && err == nil {
-		c.r.Blobs--
+		c.r.Blobs = before
 	}
 	return problem, err
 }

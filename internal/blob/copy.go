@@ -193,8 +193,8 @@ func (s *Service) copySource(c *call) (ref, error) {
 	return src.ref(), nil
 }
 
-// copyBlob serves Copy Blob, Copy Blob From URL and Put Blob From URL. All three
-// are done when they answer.
+// copyBlob serves Copy Blob, Copy Blob From URL and Put Blob From URL. The latter
+// two are done when they answer.
 func (s *Service) copyBlob(c *call) error {
 	h := c.r.Header
 	fromURL := h.Get("x-ms-blob-type") != ""
@@ -240,7 +240,7 @@ func (s *Service) copyBlob(c *call) error {
 	shown, _, _ := strings.Cut(h.Get("x-ms-copy-source"), "?") // a SAS is not kept
 	now := s.cfg.Clock.Now().UnixNano()
 	id := storage.RequestID()
-	b, err := s.eng.copy(c.r.Context(), src, c.ref(), func(old, from *blobRec) (*blobRec, error) {
+	build := func(old, from *blobRec) (*blobRec, error) {
 		if err := source.of(writing, from); err != nil {
 			return nil, &Error{Status: http.StatusPreconditionFailed, Code: "SourceConditionNotMet", Message: "The source condition specified using HTTP conditional header(s) is not met."}
 		}
@@ -263,7 +263,8 @@ func (s *Service) copyBlob(c *call) error {
 			b.Copy = &copyRec{ID: id, Source: shown, Completed: now}
 		}
 		return b, nil
-	})
+	}
+	b, err := s.copyNowOrLater(c, src, fromURL || strings.EqualFold(h.Get("x-ms-requires-sync"), "true"), build)
 	if HasCode(err, "BlobNotFound") {
 		return refuse("CannotVerifyCopySource")
 	}
@@ -276,8 +277,25 @@ func (s *Service) copyBlob(c *call) error {
 		return answer(c, http.StatusCreated, b.ETag, b.Modified)
 	}
 	c.w.Header()["x-ms-copy-id"] = []string{id}
-	c.w.Header()["x-ms-copy-status"] = []string{"success"}
+	c.w.Header()["x-ms-copy-status"] = []string{b.Copy.status()}
 	return answer(c, http.StatusAccepted, b.ETag, b.Modified)
+}
+
+// copyNowOrLater copies a blob, or begins to.
+func (s *Service) copyNowOrLater(c *call, src ref, now bool, build func(old, from *blobRec) (*blobRec, error)) (*blobRec, error) {
+	if !now {
+		from, err := s.eng.stat(c.r.Context(), src)
+		if err != nil {
+			return nil, err
+		}
+		if from.Dir != "" {
+			return nil, refuse("ResourceTypeMismatch")
+		}
+		if takesLong(from, src, c.ref()) {
+			return s.eng.beginCopy(c.r.Context(), src, c.ref(), from, build)
+		}
+	}
+	return s.eng.copy(c.r.Context(), src, c.ref(), build)
 }
 
 // override sets the properties that p has.

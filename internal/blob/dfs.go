@@ -37,7 +37,7 @@ func newDFSOperations() *operations {
 		{name: "Path Get Properties", level: onBlob, methods: "HEAD", sas: "er", account: "r", action: read, data: true, need: needTraverse, do: (*Service).getPathProperties},
 		{name: "Path Delete", level: onBlob, methods: "DELETE", sas: "d", account: "d", action: "containers/blobs/delete", data: true, need: needDelete, do: (*Service).deletePath},
 		{name: "Path Lease", level: onBlob, methods: "POST", sas: "w", account: "w", action: write, data: true, need: needWrite, do: (*Service).leaseBlob},
-		{name: "Path Undelete", level: onBlob, methods: "PUT", header: "x-ms-undelete-source", sas: "w", account: "w", action: write, data: true},
+		{name: "Path Undelete", level: onBlob, methods: "PUT", header: "x-ms-undelete-source", sas: "w", account: "w", action: write, data: true, do: (*Service).undeletePath},
 		{name: "Path Update (append)", level: onBlob, methods: "PATCH", comp: "append", sas: "aw", account: "aw", action: write, data: true, need: needAppend, do: (*Service).appendPath},
 		{name: "Path Update (flush)", level: onBlob, methods: "PATCH", comp: "flush", sas: "aw", account: "aw", action: write, data: true, need: needAppend, do: (*Service).flushPath},
 		{name: "Path Update (setProperties)", level: onBlob, methods: "PATCH", comp: "setproperties", sas: "w", account: "w", action: write, data: true, need: needWrite, do: (*Service).setPathProperties},

@@ -22,7 +22,7 @@ func parsePathHeaders(h http.Header) (Headers, error) {
 
 // refuseLeases names what is not there of requests that would lease.
 func refuseLeases(c *call) error {
-	if given(c, "x-ms-lease-action", "x-ms-proposed-lease-id", "x-ms-lease-duration", "x-ms-source-lease-id") {
+	if given(c, "x-ms-lease-action", "x-ms-proposed-lease-id", "x-ms-lease-duration") {
 		return notImplemented(c.op.name + " with leases")
 	}
 	return nil

@@ -118,7 +118,11 @@ func (s *Service) deletePath(c *call) error {
 	if err != nil {
 		return err
 	}
-	check := func(b *blobRec) error { return s.mayChange(c, cond, b) }
+	var gone *blobRec
+	check := func(b *blobRec) error {
+		gone = b
+		return s.mayChange(c, cond, b)
+	}
 	rec, err := s.eng.container(c.r.Context(), c.acct.UID, c.container)
 	if err != nil {
 		return err
@@ -135,6 +139,9 @@ func (s *Service) deletePath(c *call) error {
 	}
 	if err != nil {
 		return err
+	}
+	if gone != nil && gone.deletion != 0 {
+		c.w.Header()["x-ms-deletion-id"] = []string{deletionID(gone.deletion)}
 	}
 	c.w.Header()["Content-Length"] = []string{"0"}
 	c.w.WriteHeader(http.StatusOK)
@@ -233,9 +240,13 @@ func (s *Service) renamePath(c *call) error {
 		if err := source.of(writing, from); err != nil {
 			return refuse("SourceConditionNotMet")
 		}
-		if from.Lease.Active(now) {
+		switch given := c.r.Header.Get("x-ms-source-lease-id"); {
+		case given == "" && from.Lease.Active(now):
 			return &Error{Status: http.StatusPreconditionFailed, Code: "LeaseIdMissing",
 				Message: "There is currently a lease on the source and no lease ID was specified in the request."}
+		case given != "" && (from.Lease == nil || !strings.EqualFold(from.Lease.ID, given) || !from.Lease.Active(now)):
+			return &Error{Status: http.StatusPreconditionFailed, Code: "LeaseIdMismatchWithBlobOperation",
+				Message: "The lease ID specified did not match the lease ID for the source."}
 		}
 		if meta != nil {
 			from.Metadata = meta

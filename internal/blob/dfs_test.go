@@ -204,7 +204,8 @@ func TestFileSystems(t *testing.T) {
 	for q, code := range map[string]string{"tree/a?action=dance": "InvalidQueryParameterValue", "": "MissingRequiredQueryParameter", "tree?resource=filesystem": "MissingRequiredQueryParameter"} {
 		want(t, w.dfs("GET", q, ""), 400, code)
 	}
-	want(t, w.dfs("PUT", "tree/a", "", "x-ms-undelete-source", "/tree/b"), 501, "NotImplementedByAzimuth")
+	want(t, w.dfs("PUT", "tree/a", "", "x-ms-undelete-source", "/tree/b"), 400, "InvalidHeaderValue")
+	want(t, w.dfs("PUT", "tree/a", "", "x-ms-undelete-source", "b?deletionid=7"), 501, "NotImplementedByAzimuth")
 }
 
 // dfs sends a request to the lake with its key.

@@ -33,6 +33,8 @@ type engine struct {
 	pinMu   sync.Mutex
 	pins    map[string]int // list ID → readers
 
+	copies copies
+
 	seed  maphash.Seed
 	locks [64]sync.Mutex // serialise appends to one blob
 }
@@ -53,7 +55,7 @@ type ref struct {
 func newEngine(st store.Store, c clock.Clock, f *files) *engine {
 	return &engine{
 		store: st, clock: c, files: f,
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), copies: copies{wake: make(chan struct{}, 1)},
 		pins: map[string]int{},
 		seed: maphash.MakeSeed(),
 	}
@@ -415,6 +417,8 @@ func (e *engine) release(tx store.Tx, old *blobRec) (gone []string, err error) {
 		return releaseFile(tx, nil, old.File)
 	case old.List != "":
 		return nil, e.discard(tx, garbage{Kind: "list", ID: old.List})
+	case old.Dir != "":
+		return nil, e.discard(tx, garbage{Kind: "container", ID: old.Dir})
 	case old.Pages != "":
 		return nil, e.discard(tx, garbage{Kind: "pages", ID: old.Pages})
 	}
@@ -451,7 +455,7 @@ func retainFile(tx store.Tx, id string) error {
 // settle runs after a transaction that released old is durable.
 func (e *engine) settle(gone []string, old *blobRec) {
 	e.files.remove(gone...)
-	if old != nil && (old.List != "" || old.Pages != "" || old.Staged != "") {
+	if old != nil && (old.List+old.Pages+old.Staged+old.Dir != "") {
 		e.kick() // release left the rest to the reaper
 	}
 }

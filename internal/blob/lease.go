@@ -57,7 +57,10 @@ func (s *Service) mayChange(c *call, cond conditions, b *blobRec) error {
 	if err := cond.of(writing, b); err != nil {
 		return err
 	}
-	return s.holds(c, b, writing)
+	if err := s.holds(c, b, writing); err != nil {
+		return err
+	}
+	return settled(b)
 }
 
 // answerLease answers a request to a lease, which was changed to l.
@@ -91,9 +94,6 @@ func (s *Service) leaseBlob(c *call) error {
 	b, err := s.eng.mark(c.r.Context(), c.ref(), func(b *blobRec) (err error) {
 		if err := cond.of(writing, b); err != nil {
 			return err
-		}
-		if b.Dir != "" {
-			return notImplemented(c.op.name + " of a directory")
 		}
 		b.Lease, left, err = a.Apply(b.Lease, s.cfg.Clock.Now().UnixNano(), "blob")
 		return err

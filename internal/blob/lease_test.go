@@ -181,5 +181,16 @@ func TestLeasesOfTheLake(t *testing.T) {
 	}
 	want(t, w.lakeBlob("DELETE", "tree/a/f"), 412, "LeaseIdMissing")
 	want(t, w.dfs("DELETE", "tree/a/f", "", "x-ms-lease-id", leaseA), 200, "")
-	want(t, w.dfs("POST", "tree/a", "", "x-ms-lease-action", "acquire", "x-ms-lease-duration", "-1"), 501, "NotImplementedByAzimuth")
+	// A directory's lease is about the directory, not about what is in it.
+	want(t, w.dfs("POST", "tree/a", "", "x-ms-lease-action", "acquire", "x-ms-lease-duration", "-1", "x-ms-proposed-lease-id", leaseA), 201, "")
+	want(t, w.dfs("PUT", "tree/a/g?resource=file", ""), 201, "")
+	want(t, w.dfs("PATCH", "tree/a?action=setAccessControl", "", "x-ms-permissions", "0777"), 412, "LeaseIdMissing")
+	want(t, w.dfs("DELETE", "tree/a?recursive=true", ""), 412, "LeaseIdMissing")
+	want(t, w.dfs("PUT", "tree/b", "", "x-ms-rename-source", "/tree/a"), 412, "LeaseIdMissing")
+	want(t, w.dfs("PUT", "tree/b", "", "x-ms-rename-source", "/tree/a", "x-ms-source-lease-id", leaseB), 412, "LeaseIdMismatchWithBlobOperation")
+	want(t, w.dfs("PUT", "tree/b", "", "x-ms-rename-source", "/tree/a", "x-ms-source-lease-id", leaseA), 201, "")
+	if h := w.dfs("HEAD", "tree/b", "").Header; h.Get("x-ms-lease-state") != "available" {
+		t.Errorf("the lease after a move: %v", h)
+	}
+	want(t, w.dfs("DELETE", "tree/b?recursive=true", ""), 200, "")
 }

@@ -114,7 +114,7 @@ func newOperations() *operations {
 		{name: "Set Blob Properties", level: onBlob, methods: put, comp: "properties", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needWrite, tagged: true, do: (*Service).setBlobProperties},
 		{name: "Lease Blob", level: onBlob, methods: put, comp: "lease", sas: "wd", account: "wd", action: "containers/blobs/write", data: true, need: needWrite, tagged: true, do: (*Service).leaseBlob},
 		{name: "Snapshot Blob", level: onBlob, methods: put, comp: "snapshot", sas: "wc", account: "wc", action: "containers/blobs/write", data: true, addAction: "containers/blobs/add/action", tagged: true, do: (*Service).snapshotBlob},
-		{name: "Abort Copy Blob", level: onBlob, methods: put, comp: "copy", sas: "w", account: "w", action: "containers/blobs/write", data: true},
+		{name: "Abort Copy Blob", level: onBlob, methods: put, comp: "copy", sas: "w", account: "w", action: "containers/blobs/write", data: true, need: needWrite, do: (*Service).abortCopy},
 		{name: "Set Blob Tier", level: onBlob, methods: put, comp: "tier", sas: "w", account: "w", action: "containers/blobs/write", data: true, past: true, tagged: true, do: (*Service).setBlobTier},
 		{name: "Get Blob Tags", level: onBlob, methods: get, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/read", data: true, past: true, tagged: true, do: (*Service).getBlobTags},
 		{name: "Set Blob Tags", level: onBlob, methods: put, comp: "tags", sas: "t", account: "t", action: "containers/blobs/tags/write", data: true, past: true, tagged: true, do: (*Service).setBlobTags},

@@ -31,11 +31,6 @@ func (b *blobRec) tier() string {
 	return b.Tier
 }
 
-func (b *blobRec) progress() string {
-	n := strconv.FormatInt(b.Size, 10)
-	return n + "/" + n
-}
-
 // parseTier reads x-ms-access-tier.
 func parseTier(c *call) (string, error) {
 	v := c.r.Header.Get("x-ms-access-tier")
@@ -106,6 +101,9 @@ func (s *Service) admit(c *call, cond conditions, old *blobRec) error {
 		return err
 	}
 	if err := s.holds(c, old, writing); err != nil {
+		return err
+	}
+	if err := settled(old); err != nil {
 		return err
 	}
 	if old != nil && c.addOnly {
@@ -252,13 +250,7 @@ func (s *Service) describeBlob(c *call, b *blobRec) error {
 	if b.Type == AppendBlob {
 		set("x-ms-blob-committed-block-count", strconv.Itoa(b.Blocks))
 	}
-	if b.Copy != nil {
-		set("x-ms-copy-id", b.Copy.ID)
-		set("x-ms-copy-source", b.Copy.Source)
-		set("x-ms-copy-status", "success")
-		set("x-ms-copy-progress", b.progress())
-		set("x-ms-copy-completion-time", httpTime(b.Copy.Completed))
-	}
+	s.describeCopy(h, b)
 	storage.WriteMetadata(h, b.shown())
 	set("x-ms-tag-count", b.tagCount())
 	tellVersion(h, b)

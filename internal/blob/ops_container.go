@@ -179,7 +179,13 @@ func (s *Service) listBlobs(c *call) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range []string{"startFrom", "endBefore", "showonly"} {
+	switch v := c.q.Get("showonly"); {
+	case v == "":
+	case strings.EqualFold(v, "deleted") && c.acct.HNS:
+	default:
+		return notImplemented("List Blobs with showonly=" + v)
+	}
+	for _, p := range []string{"startFrom", "endBefore"} {
 		if c.q.Get(p) != "" {
 			return notImplemented("List Blobs with " + p)
 		}
@@ -196,7 +202,11 @@ func (s *Service) listBlobs(c *call) error {
 	if q.Snapshots && q.Delimiter != "" {
 		return badQuery("include", "snapshots", "Snapshots are listed without a delimiter only.")
 	}
-	items, next, err := s.eng.list(c.r.Context(), c.ref(), q)
+	find := s.eng.list
+	if c.q.Get("showonly") != "" {
+		find = s.eng.listGone
+	}
+	items, next, err := find(c.r.Context(), c.ref(), q)
 	if err != nil {
 		return err
 	}
@@ -218,7 +228,11 @@ func (s *Service) listBlobs(c *call) error {
 			x.Raw("</BlobPrefix>")
 			continue
 		}
-		if err := x.blob(c, it, include, s.cfg.Clock.Now()); err != nil {
+		if c.q.Get("showonly") != "" {
+			x.gone(s, it)
+			continue
+		}
+		if err := x.blob(s, c, it, include); err != nil {
 			return err
 		}
 	}
@@ -266,7 +280,8 @@ func (x *xmlWriter) moment(it listItem, include map[string]bool) {
 }
 
 // blob writes one blob of a list.
-func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time.Time) error {
+func (x *xmlWriter) blob(s *Service, c *call, it listItem, include map[string]bool) error {
+	now := s.cfg.Clock.Now()
 	b := it.Blob
 	x.Raw("<Blob>")
 	x.Name("Name", it.Name)
@@ -314,9 +329,12 @@ func (x *xmlWriter) blob(c *call, it listItem, include map[string]bool, now time
 	if include["copy"] && b.Copy != nil {
 		x.Element("CopyId", b.Copy.ID)
 		x.Element("CopySource", b.Copy.Source)
-		x.Element("CopyStatus", "success")
-		x.Element("CopyProgress", b.progress())
-		x.Element("CopyCompletionTime", httpTime(b.Copy.Completed))
+		x.Element("CopyStatus", b.Copy.status())
+		x.Element("CopyProgress", s.eng.progress(b))
+		if b.Copy.Completed != 0 {
+			x.Element("CopyCompletionTime", httpTime(b.Copy.Completed))
+		}
+		x.Optional("CopyStatusDescription", b.Copy.Why)
 	}
 	if it.Past != nil && it.Past.Deleted != 0 {
 		x.Element("DeletedTime", httpTime(it.Past.Deleted))

@@ -26,7 +26,10 @@ func (s *Service) snapshotBlob(c *call) error {
 		if err := cond.of(writing, b); err != nil {
 			return err
 		}
-		return s.holds(c, b, reading)
+		if err := s.holds(c, b, reading); err != nil {
+			return err
+		}
+		return settled(b)
 	})
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 // longer name. A record moves there with its data; nothing is copied but the
 // block lists and small data of blobs that go on under their name.
 //
-// Accounts with a hierarchical namespace have none of this.
+// Accounts with a hierarchical namespace have deleted paths only.
 
 // pastKind says what a row of the past is of.
 type pastKind string
@@ -25,6 +25,7 @@ const (
 	pastSnapshot pastKind = "snapshot"
 	pastVersion  pastKind = "version"
 	pastBase     pastKind = "base" // a deleted blob that nothing has replaced
+	pastPath     pastKind = "path" // a deleted path of a tree, see gonepath.go
 )
 
 // pastRec is what a blob was.
@@ -73,6 +74,26 @@ type moment struct {
 	at      uint64
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (m moment) MarshalText() ([]byte, error) {
+	kind := "snapshot "
+	if m.version {
+		kind = "version "
+	}
+	return []byte(kind + tickTime(m.at)), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *moment) UnmarshalText(b []byte) error {
+	kind, at, _ := strings.Cut(string(b), " ")
+	var ok bool
+	if m.at, ok = parseTicks(at); !ok {
+		return fmt.Errorf("%q is no moment of a blob", b)
+	}
+	m.version = kind == "version"
+	return nil
+}
+
 // RetentionPolicy is what an account keeps of blobs that are deleted or replaced.
 type RetentionPolicy struct {
 	// Days is how long soft delete keeps blobs; 0 is not at all.
@@ -89,7 +110,7 @@ func (s *Service) RetentionIn(tx store.Tx, uid string) (RetentionPolicy, error) 
 }
 
 // SetRetentionIn changes the policy of the account instance uid. The caller sees
-// to it that the account has a flat namespace if the policy keeps anything.
+// to it that the account has a flat namespace if the policy keeps versions.
 func (s *Service) SetRetentionIn(tx store.Tx, uid string, p RetentionPolicy) error {
 	if p == (RetentionPolicy{}) {
 		return tx.Delete(bucketRetention, uid)
@@ -181,12 +202,15 @@ func (r *pastRec) delete(now int64, days int) {
 // reports whether that was so; if not, its data is the caller's to release. gone
 // says that the blob is deleted, not replaced.
 func (e *engine) bury(tx store.Tx, p *spot, uid string, old *blobRec, gone bool) (kept bool, err error) {
-	if p.c.Tree {
-		return false, nil
-	}
 	policy, err := retentionOf(tx, uid)
 	if err != nil {
 		return false, err
+	}
+	if p.c.Tree {
+		if !gone || policy.Days == 0 {
+			return false, nil
+		}
+		return true, e.buryPath(tx, p, uid, old, policy.Days)
 	}
 	rec := &pastRec{blobRec: *old, Kind: pastVersion}
 	rec.Staged, rec.Lease = "", nil

@@ -42,9 +42,6 @@ func (s *Service) setSoftDelete(tx store.Tx, a *Account, d *storage.DeleteRetent
 		return err
 	}
 	if p.Days = 0; d.Enabled {
-		if a.HNS {
-			return notImplemented("soft delete with a hierarchical namespace")
-		}
 		p.Days = d.Days
 	}
 	return s.SetRetentionIn(tx, a.UID, p)

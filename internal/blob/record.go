@@ -123,6 +123,8 @@ type blobRec struct {
 	// Version is the ID of the version that this is; 0 is of none.
 	Version uint64 `json:"ver,omitempty"`
 	former  bool   // read from the past
+	// deletion is set when soft delete keeps a path of a tree: the time that names it.
+	deletion uint64
 }
 
 // copyRec tells where a blob was copied from.
@@ -130,6 +132,11 @@ type copyRec struct {
 	ID        string `json:"id"`
 	Source    string `json:"src"`
 	Completed int64  `json:"done"` // Unix nanoseconds
+	// Status is one of the states of copies, "" of one that was done at once. Total
+	// is how many bytes there are to copy, and Why what went wrong.
+	Status string `json:"status,omitempty"`
+	Total  int64  `json:"total,omitempty"`
+	Why    string `json:"why,omitempty"`
 }
 
 // extent is a run of bytes of a committed block list.

@@ -95,6 +95,9 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 		s.eng.reap(background, func(err error) { s.log.Error("blob garbage collection failed", "error", err) })
 	})
 	s.tasks.Go(func() {
+		s.eng.runCopies(background, func(err error) { s.log.Error("blob copy failed", "error", err) })
+	})
+	s.tasks.Go(func() {
 		if n, err := s.eng.sweep(background); err != nil && background.Err() == nil {
 			s.log.Error("blob start-up sweep failed", "error", err)
 		} else if n > 0 {

@@ -28,6 +28,9 @@ func (e *engine) move(ctx context.Context, src, dst ref, admit func(from, old *b
 		if b == nil {
 			return refuse("SourcePathNotFound")
 		}
+		if err := settled(b); err != nil {
+			return err
+		}
 		to, err := look(tx, dst)
 		if err != nil {
 			return err
@@ -132,7 +135,8 @@ func (e *engine) replaceable(tx store.Tx, to *spot, as *actor, old *blobRec) err
 }
 
 // removeTree deletes a path of a tree and, of a directory, all that is in it. That
-// is gone at once; its space comes back in the background.
+// is gone at once; its space comes back in the background, or when soft delete
+// does not keep it any more.
 func (e *engine) removeTree(ctx context.Context, r ref, check func(*blobRec) error) error {
 	var gone []string
 	var b *blobRec
@@ -150,29 +154,26 @@ func (e *engine) removeTree(ctx context.Context, r ref, check func(*blobRec) err
 		if err := check(b); err != nil {
 			return err
 		}
-		if b.Dir == "" {
-			if gone, err = e.release(tx, b); err != nil {
-				return err
-			}
-			return tx.Delete(bucketBlobs, p.key)
-		}
-		if !r.as.super() {
+		if b.Dir != "" && !r.as.super() {
 			if err := mayEmpty(tx, r.as, b); err != nil {
 				return err
 			}
 		}
-		if err := tx.Delete(bucketBlobs, p.key); err != nil {
+		kept, err := e.bury(tx, p, r.uid, b, true)
+		if err != nil {
 			return err
 		}
-		return e.discard(tx, garbage{Kind: "container", ID: b.Dir})
+		if !kept {
+			if gone, err = e.release(tx, b); err != nil {
+				return err
+			}
+		}
+		return tx.Delete(bucketBlobs, p.key)
 	})
 	if err != nil {
 		return fmt.Errorf("delete path %s: %w", r.name, err)
 	}
 	e.settle(gone, b)
-	if b.Dir != "" {
-		e.kick()
-	}
 	return nil
 }
 

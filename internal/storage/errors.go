@@ -87,6 +87,8 @@ func describe(code string) (int, string) {
 		return http.StatusConflict, "The specified container already exists."
 	case "ContainerNotFound":
 		return http.StatusNotFound, "The specified container does not exist."
+	case "CopyIdMismatch":
+		return http.StatusConflict, "The specified copy ID did not match the copy ID for the pending copy operation."
 	case "CorsPreflightFailure":
 		return http.StatusForbidden, "CORS not enabled or no matching rule found for this request."
 	case "Crc64Mismatch":
@@ -171,12 +173,16 @@ func describe(code string) (int, string) {
 	case "OperationNotAllowedOnRootBlob":
 		// The status is a guess: no reference says it.
 		return http.StatusForbidden, "The specified operation is not allowed on the root blob."
+	case "NoPendingCopyOperation":
+		return http.StatusConflict, "There is currently no pending copy operation."
 	case "PathAlreadyExists":
 		return http.StatusConflict, "The specified path already exists."
 	case "PathConflict":
 		return http.StatusConflict, "The specified path, or an element of the path, exists and its resource type is invalid for this operation."
 	case "PathIsTooDeep":
 		return http.StatusBadRequest, "The specified path has too many segments."
+	case "PendingCopyOperation":
+		return http.StatusConflict, "There is currently a pending copy operation."
 	case "PreviousSnapshotCannotBeNewer":
 		return http.StatusBadRequest, "The prevsnapshot query parameter value cannot be newer than snapshot query parameter value."
 	case "PreviousSnapshotNotFound":

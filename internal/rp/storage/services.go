@@ -82,8 +82,8 @@ func (p *provider) blobService() *arm.ResourceType {
 		if err := r.change(put.Resource.Body); err != nil {
 			return err
 		}
-		if (r.Days > 0 || r.Versioning) && put.Parent.Body.Bool("properties.isHnsEnabled", false) {
-			return arm.NotImplemented("what an account with a hierarchical namespace keeps of deleted paths")
+		if r.Versioning && put.Parent.Body.Bool("properties.isHnsEnabled", false) {
+			return arm.NotImplemented("versions in an account with a hierarchical namespace")
 		}
 		return nil
 	}

@@ -335,7 +335,7 @@ func TestRetention(t *testing.T) {
 	}
 	lake := strings.Replace(account, "stone", "stlake", 1)
 	e.Want(http.StatusOK, "PUT", lake, body(`"isHnsEnabled":true`))
-	e.Refused(501, "NotImplementedByAzimuth", "hierarchical", "PUT", lake+"/blobServices/default", `{"properties":{"deleteRetentionPolicy":{"enabled":true,"days":7}}}`)
+	e.Refused(501, "NotImplementedByAzimuth", "hierarchical", "PUT", lake+"/blobServices/default", `{"properties":{"isVersioningEnabled":true}}`)
 }
 
 func TestContainers(t *testing.T) {
