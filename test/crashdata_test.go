@@ -80,7 +80,8 @@ func crashLoads() (all []crashLoad) {
 		all = append(all,
 			&putLoad{states: states{prefix: "put" + n + "/"}}, &blockLoad{states: states{prefix: "blocks" + n + "/"}},
 			&appendLoad{name: "append" + n}, &pageLoad{name: "pages" + n}, &renameLoad{name: "move" + n},
-			&tagLoad{name: "tagged" + n}, &leaseLoad{name: "leased" + n}, &copyLoad{states: states{prefix: "copies" + n + "/"}})
+			&tagLoad{name: "tagged" + n}, &leaseLoad{name: "leased" + n}, &copyLoad{states: states{prefix: "copies" + n + "/"}},
+			&imageLoad{repo: "images" + n})
 	}
 	return append(all, &secretLoad{name: "secret-0"})
 }
@@ -508,6 +509,7 @@ func TestDataCrashes(t *testing.T) {
 		}
 	}
 	c.crashVault(t)
+	c.crashRegistry(t)
 	loads := crashLoads()
 	var done atomic.Int64
 	for round := range rounds {

@@ -2,19 +2,16 @@ package test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -128,7 +125,7 @@ func TestRegistry(t *testing.T) {
 	t.Run("conformance", func(t *testing.T) { ociConformance(t, e, user, password) })
 	t.Run("az", func(t *testing.T) { withAz(t, e, w) })
 	t.Run("@azure/container-registry", func(t *testing.T) { withNPM(t, e) })
-	t.Run("crash", func(t *testing.T) { registryCrashes(t, e, dir) })
+	t.Run("roles", func(t *testing.T) { withRoles(t, e, w) })
 
 	// once the stack turns the admin user off, its password is nothing
 	off := strings.Replace(registryStack, "admin_enabled       = true", "admin_enabled       = false", 1)
@@ -440,60 +437,39 @@ func withSDK(t *testing.T, w *wire) {
 	refused(err, 404, "NAME_UNKNOWN")
 }
 
-// registryCrashes kills the server at random moments of pushes: every image that
-// was acknowledged is whole, and doctor is content.
-func registryCrashes(t *testing.T, e *env, dir string) {
-	type pushed struct{ ref, digest string }
-	var mu sync.Mutex
-	var all []pushed
-	for round := range 5 {
-		w := e.wire()
-		c := crane{t, w, &authn.Basic{Username: w.owner.ClientID, Password: w.owner.ClientSecret}}
-		ctx, stop := context.WithCancel(t.Context())
-		var pushers sync.WaitGroup
-		count := make(chan struct{}, 1000)
-		for worker := range 3 {
-			pushers.Go(func() {
-				for i := 0; ctx.Err() == nil; i++ {
-					img, err := random.Image(100_000, 3)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					digest, err := img.Digest()
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					ref := fmt.Sprintf("%s/crash/%d:%d-%d", serverOne, worker, round, i)
-					opts := append(c.opts(), remote.WithContext(ctx), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
-					if remote.Write(c.ref(ref), img, opts...) != nil {
-						return
-					}
-					mu.Lock()
-					all = append(all, pushed{ref, digest.String()})
-					mu.Unlock()
-					count <- struct{}{}
-				}
-			})
+// withRoles holds each built-in role to what it lets do.
+func withRoles(t *testing.T, e *env, w *wire) {
+	e = &env{t: t, home: e.home, addr: e.addr}
+	owner := crane{t, w, &authn.Basic{Username: w.owner.ClientID, Password: w.owner.ClientSecret}}
+	img, err := random.Image(1000, 1)
+	owner.must(err)
+	for role, want := range map[string]string{
+		"AcrPull": "pull", "AcrPush": "pull push", "AcrDelete": "delete", "Reader": "pull", "Contributor": "pull push delete", "Owner": "pull push delete",
+		"Storage Blob Data Owner": "",
+	} {
+		owner.push(serverOne+"/roles:1", img)
+		var sp struct{ ClientID, ClientSecret string }
+		if err := json.Unmarshal([]byte(e.run("identity", "create", "sp", strings.ReplaceAll(role, " ", "-"), "--role", role, "--scope", groupACR+"acrOne1")), &sp); err != nil {
+			t.Fatal(err)
 		}
-		for range 5 + rand.IntN(15) { // some are under way then
-			<-count
+		c := crane{t, w, &authn.Basic{Username: sp.ClientID, Password: sp.ClientSecret}}
+		var can []string
+		if _, err := remote.Image(c.ref(serverOne+"/roles:1"), c.opts()...); err == nil {
+			can = append(can, "pull")
 		}
-		e.kill()
-		stop()
-		pushers.Wait()
-		e.run("up", dir)
-	}
-	w := e.wire()
-	c := crane{t, w, &authn.Basic{Username: w.owner.ClientID, Password: w.owner.ClientSecret}}
-	for _, p := range all {
-		if d, err := c.pull(p.ref).Digest(); err != nil || d.String() != p.digest {
-			t.Errorf("%s is %s, %v, want %s", p.ref, d, err, p.digest)
+		if remote.Write(c.ref(serverOne+"/roles:2"), img, c.opts()...) == nil {
+			can = append(can, "push")
+		}
+		if _, err := remote.Image(c.ref(serverTwo+"/copy:1"), c.opts()...); err == nil {
+			t.Errorf("%s on one registry pulls from another", role)
+		}
+		d, err := img.Digest()
+		owner.must(err)
+		if remote.Delete(c.ref(serverOne+"/roles@"+d.String()), c.opts()...) == nil {
+			can = append(can, "delete")
+		}
+		if got := strings.Join(can, " "); got != want {
+			t.Errorf("%s can %q, want %q", role, got, want)
 		}
 	}
-	if out := e.run("doctor"); !strings.Contains(out, "all whole") {
-		t.Errorf("doctor says %s", out)
-	}
-	t.Logf("%d images outlived 5 crashes", len(all))
 }
