@@ -11,9 +11,11 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	seals "github.com/azimuth-ml/azimuth/internal/seal"
@@ -105,6 +107,9 @@ type Config struct {
 	Clock    clock.Clock
 	TenantID string
 	Log      *slog.Logger
+	// BodyTimeout is how long a client may take to send a request's body; zero is
+	// half a minute. It is the machine's time.
+	BodyTimeout time.Duration
 }
 
 // Service serves all vaults as an http.Handler.
@@ -116,7 +121,12 @@ type Service struct {
 }
 
 // New returns a Service.
-func New(cfg Config) *Service { return &Service{cfg, operations(), forms(), objectName()} }
+func New(cfg Config) *Service {
+	if cfg.BodyTimeout == 0 {
+		cfg.BodyTimeout = 30 * time.Second
+	}
+	return &Service{cfg, operations(), forms(), objectName()}
+}
 
 const (
 	suffix  = ".vault.azure.net"
@@ -125,6 +135,7 @@ const (
 
 // ServeHTTP implements http.Handler.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Body = &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), limit: s.cfg.BodyTimeout}
 	body, err := s.serve(w, r)
 	if err != nil {
 		s.writeError(w, r, err)
@@ -144,6 +155,31 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(w).Encode(body); err != nil {
 		s.cfg.Log.Debug("write vault answer", "error", err)
 	}
+}
+
+// timedBody is a request's body that has to come within a time.
+type timedBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+	limit   time.Duration
+	begun   bool
+}
+
+// Read implements io.Reader.
+func (b *timedBody) Read(p []byte) (int, error) {
+	if !b.begun {
+		b.begun = true
+		if err := b.control.SetReadDeadline(time.Now().Add(b.limit)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return 0, err
+		}
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { // what else comes on the connection has its own time
+		if err := b.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return n, err
+		}
+	}
+	return n, err
 }
 
 // reply is an answer with another status than 200.
@@ -248,6 +284,9 @@ func (s *Service) PurgeOver(ctx context.Context) error {
 
 func decode(r *http.Request, out any) error {
 	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return failure(http.StatusRequestTimeout, "RequestTimeout", "The request body did not come in time.")
+	}
 	if err != nil {
 		return failure(http.StatusBadRequest, "BadParameter", "The request body could not be read.")
 	}

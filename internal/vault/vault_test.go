@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -54,6 +55,11 @@ type plant struct {
 
 func start(t *testing.T) *plant {
 	t.Helper()
+	return startWith(t, 0)
+}
+
+func startWith(t *testing.T, bodyTimeout time.Duration) *plant {
+	t.Helper()
 	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "azimuth.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +71,7 @@ func start(t *testing.T) *plant {
 	}
 	c := clock.NewManual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	s := vault.New(vault.Config{
-		Store: st, Access: access{}, TenantID: "tenant", Log: slog.New(slog.DiscardHandler), Sealer: sealer, Clock: c,
+		Store: st, Access: access{}, TenantID: "tenant", Log: slog.New(slog.DiscardHandler), Sealer: sealer, Clock: c, BodyTimeout: bodyTimeout,
 		Vaults: vaults{
 			"kv":     {Name: "kv", ID: "/subscriptions/s/kv", UID: "1", RBAC: true, PublicNetwork: true, RetentionDays: 7},
 			"old":    {Name: "old", UID: "2", PublicNetwork: true, RetentionDays: 90, Policies: []vault.Policy{{ObjectID: "reader", Certificates: []string{"managecontacts"}, Secrets: []string{"all"}, Keys: []string{"get", "sign"}}}},
@@ -154,5 +160,34 @@ func TestContacts(t *testing.T) {
 	}
 	if resp, body := p.do(t, "kv", "officer", "GET", path, ""); resp.StatusCode != 404 {
 		t.Errorf("after DeleteVault: %s", body)
+	}
+}
+
+// TestHostileRequests: paths that lead elsewhere, bodies that are too large or never
+// come.
+func TestHostileRequests(t *testing.T) {
+	p := start(t)
+	p.do(t, "kv", "officer", "PUT", "/secrets/mine?api-version=7.4", `{"value":"hidden"}`)
+	for _, path := range []string{
+		"/secrets/../secrets/mine", "/secrets/%2e%2e/secrets/mine", "/secrets/mine%2F..", "/secrets/mine%00", "/secrets/..", "/secrets/mine/..%2f..",
+		"//secrets/other", "/secrets/mi%0d%0ane", "/secrets/mine/" + strings.Repeat("a", 5000), "/" + strings.Repeat("a/", 500),
+	} {
+		resp, body := p.do(t, "kv", "officer", "GET", path+"?api-version=7.4", "")
+		if resp.StatusCode < 400 || resp.StatusCode == 500 || strings.Contains(body, "hidden") {
+			t.Errorf("%.40s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+	if resp, body := p.do(t, "kv", "officer", "PUT", "/secrets/large?api-version=7.4", `{"value":"`+strings.Repeat("x", 2<<20)+`"}`); resp.StatusCode != 413 {
+		t.Errorf("a large body: %d %s", resp.StatusCode, body)
+	}
+	// A body that is promised and never comes.
+	conn, err := net.Dial("tcp", strings.TrimPrefix(startWith(t, 50*time.Millisecond).url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "PUT /secrets/slow?api-version=7.4 HTTP/1.1\r\nHost: kv.vault.azure.net\r\nAuthorization: Bearer officer\r\nContent-Length: 100\r\n\r\n{")
+	if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408") {
+		t.Errorf("a body that does not come: %q, %v", answer, err)
 	}
 }
