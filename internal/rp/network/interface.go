@@ -1,9 +1,11 @@
 package network
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -20,7 +22,7 @@ func (p *provider) interfaceType() *arm.ResourceType {
 	return &arm.ResourceType{
 		Type: InterfaceType, Tracked: true, ETag: true,
 		Name:    networkName("network interface"),
-		Methods: []string{http.MethodGet},
+		Methods: []string{http.MethodGet, http.MethodPatch},
 		Index: func(r *arm.Resource) []string {
 			var out []string
 			seen := map[string]bool{}
@@ -31,6 +33,37 @@ func (p *provider) interfaceType() *arm.ResourceType {
 				}
 			}
 			return out
+		},
+	}
+}
+
+// configurationType is the addresses of interfaces as resources of their own.
+func (p *provider) configurationType() *arm.ResourceType {
+	load := func(ctx context.Context, tx store.Tx, nic arm.ID) ([]arm.Doc, error) {
+		r, err := p.kernel.Load(ctx, tx, nic)
+		if err != nil {
+			return nil, err
+		}
+		return configurations(r), nil
+	}
+	return &arm.ResourceType{
+		Type: InterfaceType + "/ipConfigurations", Virtual: true, Methods: []string{http.MethodGet},
+		Default: func(ctx context.Context, tx store.Tx, id arm.ID) (*arm.Resource, error) {
+			all, err := load(ctx, tx, id.Parent())
+			for _, c := range all {
+				if strings.EqualFold(c.String("name"), id.Name()) {
+					return &arm.Resource{ID: c.String("id"), Body: arm.Doc{"properties": c.Get("properties")}}, err
+				}
+			}
+			return nil, err
+		},
+		List: func(ctx context.Context, _ *arm.Request, nic arm.ID) (*arm.Page, error) {
+			page := &arm.Page{}
+			err := p.kernel.Store().View(ctx, func(tx store.Tx) (err error) {
+				page.Value, err = load(ctx, tx, nic)
+				return err
+			})
+			return page, err
 		},
 	}
 }
@@ -49,16 +82,9 @@ func configurations(nic *arm.Resource) []arm.Doc {
 // for each that is "". Azure keeps the first four and the last of each range.
 // What nodes of clusters stand on is not counted: they have no addresses.
 func (p *provider) allocate(tx store.Tx, subnet *arm.Resource, from string, wanted []string) ([]netip.Addr, error) {
-	taken := map[netip.Addr]string{}
-	for nic, err := range p.kernel.Resources().Find(tx, InterfaceType, subnetEntry(subnet.ID)) {
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range configurations(nic) {
-			if a, err := netip.ParseAddr(c.String("properties.privateIPAddress")); err == nil {
-				taken[a] = c.String("id")
-			}
-		}
+	taken, err := p.taken(tx, subnet)
+	if err != nil {
+		return nil, err
 	}
 	out := make([]netip.Addr, len(wanted))
 	for i, w := range wanted {
@@ -87,6 +113,22 @@ func (p *provider) allocate(tx store.Tx, subnet *arm.Resource, from string, want
 		}
 		taken[a] = from
 		out[i] = a
+	}
+	return out, nil
+}
+
+// taken is the addresses of a subnet that are given out, and to what.
+func (p *provider) taken(tx store.Tx, subnet *arm.Resource) (map[netip.Addr]string, error) {
+	out := map[netip.Addr]string{}
+	for nic, err := range p.kernel.Resources().Find(tx, InterfaceType, subnetEntry(subnet.ID)) {
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range configurations(nic) {
+			if a, err := netip.ParseAddr(c.String("properties.privateIPAddress")); err == nil {
+				out[a] = c.String("id")
+			}
+		}
 	}
 	return out, nil
 }

@@ -126,3 +126,40 @@ func TestSubnetInUse(t *testing.T) {
 	e.Want(http.StatusNoContent, "DELETE", used, nil)
 	e.Want(http.StatusOK, "DELETE", vnet, nil)
 }
+
+func TestPeerings(t *testing.T) {
+	e := newEnv(t, nil)
+	other, near := strings.Replace(vnet, "vnet-1", "vnet-2", 1), strings.Replace(vnet, "vnet-1", "vnet-3", 1)
+	e.Want(http.StatusCreated, "PUT", other, `{"location":"westus","properties":{"addressSpace":{"addressPrefixes":["10.2.0.0/16"]}}}`)
+	e.Want(http.StatusCreated, "PUT", near, `{"location":"eastus","properties":{"addressSpace":{"addressPrefixes":["10.9.0.0/16","10.1.128.0/17"]}}}`)
+	put := func(status int, from, to string) *rptest.Result {
+		return e.Want(status, "PUT", from+"/virtualNetworkPeerings/p", `{"properties":{"remoteVirtualNetwork":{"id":"`+to+`"},"allowForwardedTraffic":true}}`)
+	}
+	r := put(http.StatusCreated, vnet, other)
+	if r.Body.String("properties.peeringState") != "Initiated" || r.Body.Get("properties.allowVirtualNetworkAccess") != true || len(r.Body.List("properties.remoteAddressSpace.addressPrefixes")) != 1 {
+		t.Errorf("peering: %s", r.Raw)
+	}
+	if r := put(http.StatusCreated, other, vnet); r.Body.String("properties.peeringState") != "Connected" {
+		t.Errorf("the way back: %s", r.Raw)
+	}
+	n := e.Want(http.StatusOK, "GET", vnet, nil)
+	if list := n.Body.List("properties.virtualNetworkPeerings"); len(list) != 1 || !strings.Contains(n.Raw, `"Connected"`) {
+		t.Errorf("network: %s", n.Raw)
+	}
+	body := func(to, more string) string {
+		return `{"properties":{"remoteVirtualNetwork":{"id":"` + to + `"}` + more + `}}`
+	}
+	e.Refused(http.StatusBadRequest, "VnetAddressSpacesOverlap", "Overlapping address prefixes: 10.1.0.0/16", "PUT", vnet+"/virtualNetworkPeerings/x", body(near, ""))
+	e.Refused(http.StatusBadRequest, "InvalidResourceReference", "", "PUT", vnet+"/virtualNetworkPeerings/x", body(vnet+"0", ""))
+	e.Refused(http.StatusBadRequest, "InvalidRequestFormat", "", "PUT", vnet+"/virtualNetworkPeerings/x", body(vnet, ""))
+	e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", "gateways", "PUT", vnet+"/virtualNetworkPeerings/x", body(other, `,"useRemoteGateways":true`))
+	e.Refused(http.StatusConflict, "PropertyChangeNotAllowed", "", "PUT", vnet+"/virtualNetworkPeerings/p", body(near, ""))
+	e.Want(http.StatusOK, "DELETE", other, nil)
+	if r := e.Want(200, "GET", vnet+"/virtualNetworkPeerings/p", nil); r.Body.String("properties.peeringState") != "Disconnected" {
+		t.Errorf("the other network has gone: %s", r.Raw)
+	}
+	e.Want(http.StatusOK, "DELETE", vnet+"/virtualNetworkPeerings/p", nil)
+	if n := e.Want(200, "GET", vnet, nil); len(n.Body.List("properties.virtualNetworkPeerings")) != 0 {
+		t.Errorf("network: %s", n.Raw)
+	}
+}

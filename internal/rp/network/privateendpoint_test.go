@@ -97,6 +97,27 @@ func TestEndpoint(t *testing.T) {
 
 	e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", "networkInterfaces", "DELETE", nic, nil)
 
+	e.Want(http.StatusOK, "PATCH", nic, `{"tags":{"a":"b"}}`)
+	conf := e.Want(http.StatusOK, "GET", nic+"/ipConfigurations", nil)
+	if names := conf.Names(); len(names) != 1 {
+		t.Errorf("configurations: %s", conf.Raw)
+	} else if c := e.Want(http.StatusOK, "GET", nic+"/ipConfigurations/"+names[0], nil); c.Body.String("properties.privateIPAddress") != "10.1.1.4" {
+		t.Errorf("configuration: %s", c.Raw)
+	}
+	for address, want := range map[string]string{
+		"10.1.1.4": "map[available:false availableIPAddresses:[10.1.1.5 10.1.1.6 10.1.1.7 10.1.1.8 10.1.1.9] isPlatformReserved:false]",
+		"10.1.1.2": "map[available:false availableIPAddresses:[10.1.1.5 10.1.1.6 10.1.1.7 10.1.1.8 10.1.1.9] isPlatformReserved:true]",
+		"10.1.1.9": "map[available:true isPlatformReserved:false]",
+		"10.1.9.9": "map[available:false isPlatformReserved:false]",
+	} {
+		if r := e.Want(200, "GET", vnet+"/CheckIPAddressAvailability?ipAddress="+address, nil); fmt.Sprint(map[string]any(r.Body)) != want {
+			t.Errorf("%s: %v", address, r.Body)
+		}
+	}
+	if r := e.Want(200, "GET", vnet+"/usages", nil); !strings.Contains(r.Raw, `"currentValue":1`) || !strings.Contains(r.Raw, `"limit":11`) {
+		t.Errorf("usages: %s", r.Raw)
+	}
+
 	// a PUT again changes tags and keeps what was given out
 	again := e.Want(http.StatusOK, "PUT", endpoint, strings.Replace(lead(account, "blob", ""), `{"location"`, `{"tags":{"a":"b"},"location"`, 1))
 	if again.Body.List("properties.networkInterfaces")[0].(map[string]any)["id"] != nic || again.Body.String("tags.a") != "b" {

@@ -37,10 +37,10 @@ func Provider(deps Deps) *arm.Provider {
 	p.securityRules = inline{typ: p.securityRuleType(), path: "properties.securityRules", complete: completeSecurityRule}
 	p.routes = inline{typ: p.routeType(), path: "properties.routes", complete: completeRoute}
 	types := []*arm.ResourceType{
-		p.virtualNetworkType(), p.subnets.typ,
+		p.virtualNetworkType(), p.subnets.typ, p.peeringType(),
 		p.securityGroupType(), p.securityRules.typ, p.defaultSecurityRuleType(),
 		p.routeTableType(), p.routes.typ,
-		p.publicIPType(), p.natGatewayType(), p.interfaceType(),
+		p.publicIPType(), p.natGatewayType(), p.interfaceType(), p.configurationType(),
 		p.zoneType(), p.zoneLinkType(), p.allRecordsType(),
 		p.endpointType(), p.zoneGroupType(),
 	}

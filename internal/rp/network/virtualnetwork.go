@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"regexp"
 	"time"
@@ -21,16 +22,19 @@ func (p *provider) virtualNetworkType() *arm.ResourceType {
 			Text:    "A virtual network name has 2 to 64 letters, digits, '_', '.' and '-', begins with a letter or digit and ends with one or with '_'.",
 		},
 		Unimplemented: map[string]string{
-			"properties.virtualNetworkPeerings": "connects networks",
-			"properties.enableDdosProtection":   "protects public addresses",
-			"properties.ddosProtectionPlan":     "protects public addresses",
-			"properties.encryption.enabled":     "encrypts traffic between machines",
-			"properties.ipAllocations":          "takes prefixes from a pool",
-			"extendedLocation":                  "places the network at an edge site",
+			"properties.enableDdosProtection": "protects public addresses",
+			"properties.ddosProtectionPlan":   "protects public addresses",
+			"properties.encryption.enabled":   "encrypts traffic between machines",
+			"properties.ipAllocations":        "takes prefixes from a pool",
+			"extendedLocation":                "places the network at an edge site",
 		},
 		Validate: validateNetwork,
 		Put:      p.putNetwork,
 		Read:     p.readNetwork,
+		Actions: []arm.Action{
+			{Name: "CheckIPAddressAvailability", Method: http.MethodGet, Permission: VirtualNetworkType + "/checkIpAddressAvailability/read", Handle: p.checkAvailability},
+			{Name: "usages", Method: http.MethodGet, Permission: VirtualNetworkType + "/usages/read", Handle: p.networkUsages},
+		},
 	}
 }
 
@@ -103,6 +107,10 @@ func (p *provider) putNetwork(ctx context.Context, put *arm.Put) error {
 }
 
 func (p *provider) readNetwork(ctx context.Context, tx store.Tx, r *arm.Resource) error {
-	r.Body.Set("properties.virtualNetworkPeerings", []any{})
+	peerings, err := p.kernel.RenderChildren(ctx, tx, r.ParsedID(), peeringType)
+	if err != nil {
+		return err
+	}
+	r.Body.Set("properties.virtualNetworkPeerings", peerings)
 	return p.readChildren(ctx, tx, r, p.subnets)
 }
