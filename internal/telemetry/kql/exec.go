@@ -51,9 +51,10 @@ func (x *exec) spend(n int) bool {
 
 const valueSize = int64(unsafe.Sizeof(Value{}))
 
-// maxValue is how many bytes one value may take. It stops expressions that double
-// their value again and again.
-const maxValue = 16 << 20
+// maxValue is how many bytes one value may take: an array of as many numbers as
+// range() makes fits. It stops expressions that double their value again and
+// again.
+const maxValue = 64 << 20
 
 // size estimates the bytes that v keeps alive beyond the Value itself.
 func (v *Value) size() int64 {

@@ -404,7 +404,7 @@ func (p *parser) dynamic(depth int) Value {
 		p.i++
 		return v
 	case p.isPunct("-") && p.peek(1).kind == tLiteral:
-		p.i += 2
+		p.skip(2)
 		return negate(p.toks[p.i-1].val)
 	case t.kind == tLiteral:
 		p.i++

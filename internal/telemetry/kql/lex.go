@@ -60,7 +60,7 @@ func lex(s string) ([]token, error) {
 // the service.
 func syntaxError(s string, at, end int, detail string) *Error {
 	line, pos := place(s, at)
-	tok := s[at:end]
+	tok := s[at:min(end, len(s))]
 	if tok == "" {
 		tok = "<EOF>"
 	}

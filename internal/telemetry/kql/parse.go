@@ -66,6 +66,9 @@ func (p *parser) advance() *token {
 	return t
 }
 
+// skip passes over n tokens, at most to the end.
+func (p *parser) skip(n int) { p.i = min(p.i+n, len(p.toks)-1) }
+
 func (p *parser) failHere(detail string) {
 	t := p.tok()
 	p.failAt(t.at, t.end, detail)
@@ -304,7 +307,7 @@ func (p *parser) args() []argNode {
 func (p *parser) arg() argNode {
 	t := p.tok()
 	if (t.kind == tName || t.kind == tQuoted) && p.peek(1).kind == tPunct && p.peek(1).text == "=" {
-		p.i += 2
+		p.skip(2)
 		return argNode{names: []string{t.text}, e: p.expr()}
 	}
 	if names := p.nameList(); names != nil {
@@ -331,7 +334,7 @@ func (p *parser) nameList() []string {
 		if eq := p.peek(i + 2); sep.text != ")" || eq.kind != tPunct || eq.text != "=" {
 			return nil
 		}
-		p.i += i + 3
+		p.skip(i + 3)
 		return names
 	}
 }

@@ -237,7 +237,7 @@ func (p *parser) call(t *token) exprNode {
 	for p.err == nil && !p.accept(")") {
 		a := argNode{}
 		if nt := p.tok(); (nt.kind == tName || nt.kind == tQuoted) && p.peek(1).kind == tPunct && p.peek(1).text == "=" {
-			p.i += 2
+			p.skip(2)
 			a.names = []string{nt.text}
 		}
 		a.e = p.pipe()

@@ -28,7 +28,7 @@ func (p *parser) operator() opNode {
 	for p.isPunct("-") && p.tok().at == end && p.peek(1).kind == tName && p.peek(1).at == p.tok().end {
 		n.name += "-" + p.peek(1).text
 		end = p.peek(1).end
-		p.i += 2
+		p.skip(2)
 	}
 	switch n.name {
 	case "where", "filter":
@@ -143,7 +143,7 @@ func (p *parser) params(n *opNode) {
 		name := t.text
 		switch {
 		case name == "hint" && p.peek(1).text == "." && p.peek(2).kind == tName && p.peek(3).text == "=":
-			p.i += 4
+			p.skip(4)
 			if p.literal() == nil {
 				p.name()
 			}
@@ -153,7 +153,7 @@ func (p *parser) params(n *opNode) {
 		case !isParam(n.name, name):
 			return
 		}
-		p.i += 2
+		p.skip(2)
 		v := p.tok()
 		value := v.text
 		if v.kind == tLiteral {
@@ -196,9 +196,9 @@ func (p *parser) columnPats(n *opNode) {
 			case t.kind == tName && (t.text == "asc" || t.text == "desc"):
 				c.order = t.text
 				p.i++
-			case t.kind == tName && t.text == "granny" && p.peek(1).text == "-":
+			case t.kind == tName && t.text == "granny" && p.peek(1).text == "-" && (p.peek(2).text == "asc" || p.peek(2).text == "desc"):
 				c.order = "granny-" + p.peek(2).text
-				p.i += 3
+				p.skip(3)
 			}
 		}
 		n.cols = append(n.cols, c)
@@ -250,12 +250,12 @@ func (p *parser) tableList(n *opNode) {
 func (p *parser) search(n *opNode) {
 	p.params(n)
 	if p.isWord("in") && p.peek(1).text == "(" {
-		p.i += 2
+		p.skip(2)
 		p.tableList(n)
 		p.expect(")")
 	}
 	if p.isPunct("*") && p.peek(1).kind != tEnd && p.peek(1).text == "and" {
-		p.i += 2
+		p.skip(2)
 	}
 	before := p.inSearch
 	p.inSearch = true
@@ -314,7 +314,7 @@ func (p *parser) makeSeries(n *opNode) {
 		n.args = append(n.args, p.arg())
 		var def exprNode
 		if p.isWord("default") && p.peek(1).text == "=" {
-			p.i += 2
+			p.skip(2)
 			def = p.expr()
 		}
 		s.defaults = append(s.defaults, def)
@@ -324,12 +324,12 @@ func (p *parser) makeSeries(n *opNode) {
 	}
 	p.expectWord("on")
 	if t := p.tok(); (t.kind == tName || t.kind == tQuoted) && p.peek(1).text == "=" {
-		p.i += 2
+		p.skip(2)
 		s.on.names = []string{t.text}
 	}
 	s.on.e = p.postfix()
 	if p.isWord("in") && p.peek(1).text == "range" {
-		p.i += 2
+		p.skip(2)
 		s.inRange = true
 		p.expect("(")
 		s.from = p.expr()

@@ -20,8 +20,9 @@ type memTable struct {
 	cols []Column
 	time string
 	rows [][]Value
-	// hint is that of the last scan.
-	hint Hint
+	hint Hint       // of the last scan
+	seen func(Hint) // if not nil, called for every scan
+	fail error      // what a scan fails with
 }
 
 func (t *memTable) Columns() []Column  { return t.cols }
@@ -29,6 +30,12 @@ func (t *memTable) TimeColumn() string { return t.time }
 
 func (t *memTable) Scan(ctx context.Context, hint Hint, yield func([]Value) bool) error {
 	t.hint = hint
+	if t.seen != nil {
+		t.seen(hint)
+	}
+	if t.fail != nil {
+		return t.fail
+	}
 	row := make([]Value, len(t.cols))
 	for _, r := range t.rows {
 		if err := ctx.Err(); err != nil {

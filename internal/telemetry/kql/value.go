@@ -1,6 +1,7 @@
 package kql
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"time"
@@ -214,8 +215,8 @@ func (v Value) String() string {
 
 // AppendJSON appends the value as the query API writes a cell of a column of type
 // t: numbers, booleans and null as themselves, everything else as a string
-// (a dynamic as its JSON text), and reals that JSON cannot hold as "NaN",
-// "Infinity" and "-Infinity".
+// (a dynamic as its JSON text, a datetime with as many digits of its second as
+// count), and reals that JSON cannot hold as "NaN", "Infinity" and "-Infinity".
 func (v Value) AppendJSON(dst []byte, t Type) []byte {
 	switch v.k {
 	case kNull:
@@ -240,6 +241,14 @@ func (v Value) AppendJSON(dst []byte, t Type) []byte {
 		return v.appendText(dst)
 	case kString, kGUID:
 		return appendJSONString(dst, v.s)
+	case kDateTime:
+		dst = append(dst, '"')
+		dst = appendDateTime(dst, v.n)
+		if t == DateTime {
+			dst = bytes.TrimRight(dst[:len(dst)-1], "0")
+			dst = append(bytes.TrimSuffix(dst, []byte(".")), 'Z')
+		}
+		return append(dst, '"')
 	default:
 		return appendJSONString(dst, v.String())
 	}
