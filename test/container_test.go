@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -80,7 +81,7 @@ func podmanStore(t *testing.T) (image string) {
 }
 
 // TestContainers runs jobs in containers: through a crash of the server, with an
-// output, and of an image that cannot be had.
+// output, of an image that cannot be had, and of images that are built.
 func TestContainers(t *testing.T) {
 	needTerraform(t)
 	image := podmanStore(t)
@@ -134,6 +135,27 @@ func TestContainers(t *testing.T) {
 	e.run("ml", "job", "create", "-f", job("mine.azurecr.io/a:1", "exit 0", "foreign"))
 	if j := e.end("foreign"); j.Properties.Status != "Failed" || !strings.Contains(j.Properties.Error.Message, "there is no container registry mine") {
 		t.Errorf("the job is %+v", j)
+	}
+	// images that are built: of a context, and with what a conda file asks for
+	built := write(t, map[string]string{
+		"context/Dockerfile": "FROM " + image + "\nCOPY conda hello /bin/\nRUN busybox chmod 755 /bin/conda\n",
+		"context/hello":      "hello from the context\n",
+		// stands in for conda: conda env create -p DIR -f FILE
+		"context/conda": "#!/bin/sh\nbusybox mkdir -p $4/bin && busybox cp $6 $4/bin/asked\n",
+		"conda.yml":     "name: x\ndependencies: [python=3.12]\n",
+		"built.yml":     "name: built\ncommand: busybox cat /bin/hello\ncompute: azureml:cpu-cluster\nenvironment: {build: {path: context}}\n",
+	})
+	out := e.run("ml", "job", "create", "-f", filepath.Join(built, "built.yml"), "--stream")
+	base := regexp.MustCompile(`localhost/azimuth-environment:[0-9a-f]{32}`).FindString(out)
+	if !strings.Contains(out, "hello from the context") || base == "" {
+		t.Errorf("stream:\n%s", out)
+	}
+	conda := "name: conda\ncommand: echo $CONDA_PREFIX; busybox cat /azureml-envs/azimuth/bin/asked\ncompute: azureml:cpu-cluster\nenvironment: {image: '" + base + "', conda_file: conda.yml}\n"
+	if err := os.WriteFile(filepath.Join(built, "conda.job"), []byte(conda), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out = e.run("ml", "job", "create", "-f", filepath.Join(built, "conda.job"), "--stream"); !strings.Contains(out, "/azureml-envs/azimuth") || !strings.Contains(out, "dependencies:") {
+		t.Errorf("stream:\n%s", out)
 	}
 	// what runs ends with the home
 	e.run("ml", "job", "create", "-f", job(image, "busybox sleep 600", "forever"))

@@ -25,6 +25,9 @@ type Environments interface {
 type Images interface {
 	// Pull makes sure that an image is there and returns its name there.
 	Pull(ctx context.Context, image string, by Puller, log io.Writer) (name string, err error)
+	// Build makes an image of a directory with a Dockerfile, unless there is one of that
+	// name, which is never that of another content.
+	Build(ctx context.Context, name, dir, dockerfile string, log io.Writer) error
 	// String names what runs the images.
 	String() string
 }
@@ -54,9 +57,8 @@ func (x *execution) puller() Puller {
 const buildLog = "azureml-logs/20_image_build_log.txt"
 
 // preparation is what there is to do for the job's environment, or nil.
-func (s *Service) preparation(x *execution) (func(ctx context.Context, log io.Writer) error, error) {
-	props, id := x.env.Body.Object("properties"), x.env.ParsedID()
-	name := id.Parent().Name() + ":" + id.Name()
+func (s *Service) preparation(x *execution, root string) (func(ctx context.Context, log io.Writer) error, error) {
+	props := x.env.Body.Object("properties")
 	conda := props.String("condaFile")
 	switch {
 	case s.cfg.Images == nil && (conda == "" || s.cfg.Environments == nil):
@@ -66,10 +68,11 @@ func (s *Service) preparation(x *execution) (func(ctx context.Context, log io.Wr
 			x.prepared, err = s.cfg.Environments.Prepare(ctx, conda, log)
 			return err
 		}, nil
-	case conda != "":
-		return nil, fmt.Errorf("the environment %s has a conda file, which Azimuth does not add to an image: name an image that has the packages, or start the server with --runner local", name)
-	case props.Object("build") != nil:
-		return nil, fmt.Errorf("the environment %s has a build context, and Azimuth does not build images: name an image that is built, or start the server with --runner local", name)
+	case conda != "" || props.Object("build") != nil:
+		return func(ctx context.Context, log io.Writer) (err error) {
+			x.image, err = s.buildImage(ctx, x, filepath.Join(root, "build"), log)
+			return err
+		}, nil
 	}
 	return func(ctx context.Context, log io.Writer) (err error) {
 		x.image, err = s.cfg.Images.Pull(ctx, props.String("image"), x.puller(), log)
@@ -80,7 +83,7 @@ func (s *Service) preparation(x *execution) (func(ctx context.Context, log io.Wr
 // prepareEnvironment prepares the job's environment, if there is anything to do for
 // it. What there is to say is in the job's buildLog while it is being said.
 func (s *Service) prepareEnvironment(ctx context.Context, x *execution, item compute.Item, root string) (err error) {
-	prepare, err := s.preparation(x)
+	prepare, err := s.preparation(x, root)
 	if err != nil || prepare == nil {
 		return err
 	}

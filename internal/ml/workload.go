@@ -372,7 +372,7 @@ func (s *Service) substitution(x *execution) string {
 	if image != "" {
 		return fmt.Sprintf("The image %s of the environment %s:%s is not run here, as jobs are processes without --runner container; the command runs with what this machine has (%s).", image, id.Parent().Name(), id.Name(), what)
 	}
-	return fmt.Sprintf("The environment %s:%s is not built here; the command runs with what this machine has (%s).", id.Parent().Name(), id.Name(), what)
+	return fmt.Sprintf("The environment %s:%s is not built here, as jobs are processes without --runner container; the command runs with what this machine has (%s).", id.Parent().Name(), id.Name(), what)
 }
 
 // lookPath finds an executable in the PATH of an environment, or returns "".

@@ -25,6 +25,11 @@ type jobImages struct {
 // String implements ml.Images.
 func (j jobImages) String() string { return j.images.String() }
 
+// Build implements ml.Images.
+func (j jobImages) Build(ctx context.Context, name, dir, dockerfile string, log io.Writer) error {
+	return j.images.Build(ctx, name, dir, dockerfile, log)
+}
+
 // Pull implements ml.Images.
 func (j jobImages) Pull(ctx context.Context, image string, by ml.Puller, log io.Writer) (string, error) {
 	host, ref, _ := strings.Cut(image, "/")

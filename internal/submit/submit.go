@@ -162,10 +162,14 @@ func (s *Submitter) EnvironmentID(ctx context.Context, e jobspec.Environment) (s
 	if e.Asset != nil {
 		return s.assetID(ctx, "environments", e.Asset)
 	}
-	if e.BuildLocal != "" || e.BuildURL != "" {
-		return "", fmt.Errorf("an environment built from a Dockerfile is not implemented by Azimuth: give an image")
+	at := ""
+	if e.BuildLocal != "" {
+		var err error
+		if at, err = s.uploadFolder(ctx, e.BuildLocal); err != nil {
+			return "", err
+		}
 	}
-	props := e.ToREST("")
+	props := e.ToREST(at)
 	props["isAnonymous"] = true
 	b, err := json.Marshal(props)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -61,6 +62,32 @@ func (i *Images) Pull(ctx context.Context, image string, log io.Writer) (string,
 		return "", fmt.Errorf("pull the image %s: %s", ref, last)
 	}
 	return ref, nil
+}
+
+// Build makes an image of a directory with a Dockerfile, unless there is one of that name.
+// What the engine says goes to log; its last words are the error.
+func (i *Images) Build(ctx context.Context, name, dir, dockerfile string, log io.Writer) error {
+	done, err := i.turn(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := i.engine.client(ctx, "image", "inspect", name).Run(); err == nil {
+		fmt.Fprintf(log, "The image %s is built already.\n", name)
+		return nil
+	}
+	fmt.Fprintf(log, "Building %s with %s.\n", name, i.engine)
+	cmd := i.engine.client(ctx, "build", "--tag", name, "--network", "host", "--file", filepath.Join(dir, dockerfile), dir)
+	last := &lastLine{}
+	out := io.MultiWriter(log, last)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("build the image of the environment: %s (%w)", last, err)
+	}
+	return nil
 }
 
 // Load makes sure that an image which is known by its digest is on this machine, and
