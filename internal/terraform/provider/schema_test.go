@@ -259,3 +259,13 @@ func unsupportedArguments(fields []field, managed map[string]bool, as attributes
 	}
 	return out
 }
+
+// TestEveryTypeHasALife checks that terraform takes every type through its life
+// in test.TestConformance.
+func TestEveryTypeHasALife(t *testing.T) {
+	for _, rt := range resourceTypes() {
+		if _, err := os.Stat(filepath.Join("..", "..", "..", "test", "testdata", "conformance", rt.name, "main.tf")); err != nil {
+			t.Errorf("%s has no folder in test/testdata/conformance, see the README.md there: %v", rt.name, err)
+		}
+	}
+}
