@@ -148,6 +148,9 @@ func (p *certPolicy) check(c *call) error {
 	if err := c.checkType(p.Key.Type); err != nil {
 		return err
 	}
+	if isOct(p.Key.Type) {
+		return badParameter("Property kty has an invalid value: a certificate's key is RSA or EC.")
+	}
 	if strings.HasSuffix(p.Key.Type, "-HSM") && *p.Key.Exportable {
 		return badParameter("Property exportable has an invalid value: a key in an HSM is not exportable.")
 	}

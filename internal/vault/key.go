@@ -18,8 +18,8 @@ import (
 // keyInfo is what of a key is no secret. The private key is the version's value,
 // in PKCS #8.
 type keyInfo struct {
-	// Type is RSA or EC; with -HSM in premium vaults, where Azimuth has no HSM and
-	// keeps the key as any other.
+	// Type is RSA, EC or oct; with -HSM in premium vaults, where Azimuth has no HSM
+	// and keeps the key as any other.
 	Type string
 	Ops  []string
 	// Public is the public key as a JSON Web Key, without kid and key_ops.
@@ -63,6 +63,9 @@ func keyOps(typ string) []string {
 	if typ == "EC" || typ == "EC-HSM" {
 		return []string{"sign", "verify"}
 	}
+	if isOct(typ) {
+		return []string{"encrypt", "decrypt", "wrapKey", "unwrapKey"}
+	}
 	return []string{"encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"}
 }
 
@@ -92,6 +95,19 @@ func checkOps(typ string, ops []string) error {
 
 // newKey makes a version of a private key.
 func (c *call) newKey(in *keyRequest, private crypto.Signer) (*version, error) {
+	public, err := (jose.JSONWebKey{Key: private.Public()}).MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("encode key: %w", err)
+	}
+	plain, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, fmt.Errorf("encode key: %w", err)
+	}
+	return c.newKeyVersion(in, public, plain)
+}
+
+// newKeyVersion makes a version of a key, of which plain is the secret part.
+func (c *call) newKeyVersion(in *keyRequest, public json.RawMessage, plain []byte) (*version, error) {
 	if len(in.ReleasePolicy) > 0 && string(in.ReleasePolicy) != "null" {
 		return nil, failure(http.StatusNotImplemented, "NotImplementedByAzimuth", "Azimuth does not release keys by policy.")
 	}
@@ -101,18 +117,11 @@ func (c *call) newKey(in *keyRequest, private crypto.Signer) (*version, error) {
 	if err := checkOps(in.Type, in.Ops); err != nil {
 		return nil, err
 	}
-	v := &version{ID: newVersionID(), Created: c.now, Updated: c.now, Key: &keyInfo{Type: in.Type, Ops: in.Ops}}
+	v := &version{ID: newVersionID(), Created: c.now, Updated: c.now, Key: &keyInfo{Type: in.Type, Ops: in.Ops, Public: public}}
 	if err := in.change(v); err != nil {
 		return nil, err
 	}
 	var err error
-	if v.Key.Public, err = (jose.JSONWebKey{Key: private.Public()}).MarshalJSON(); err != nil {
-		return nil, fmt.Errorf("encode key: %w", err)
-	}
-	plain, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, fmt.Errorf("encode key: %w", err)
-	}
 	if v.Value, err = c.cfg.Sealer.Seal(plain); err != nil {
 		return nil, fmt.Errorf("seal key: %w", err)
 	}
@@ -138,9 +147,9 @@ func (c *call) private(v *version) (crypto.Signer, error) {
 
 func (c *call) checkType(typ string) error {
 	switch typ {
-	case "RSA", "EC":
+	case "RSA", "EC", "oct":
 		return nil
-	case "RSA-HSM", "EC-HSM":
+	case "RSA-HSM", "EC-HSM", "oct-HSM":
 		if c.v.Premium {
 			return nil
 		}
@@ -182,19 +191,31 @@ func (c *call) createKey() (any, error) {
 	if err := c.checkType(in.Type); err != nil {
 		return nil, err
 	}
-	private, err := generate(&in)
+	v, err := c.generateKey(&in)
 	if err != nil {
 		return nil, err
 	}
-	return c.keep(&in, private)
+	return c.keep(v)
+}
+
+// generateKey makes a version of a new key of any type.
+func (c *call) generateKey(in *keyRequest) (*version, error) {
+	if isOct(in.Type) {
+		key, err := generateOct(in)
+		if err != nil {
+			return nil, err
+		}
+		return c.newOct(in, key)
+	}
+	private, err := generate(in)
+	if err != nil {
+		return nil, err
+	}
+	return c.newKey(in, private)
 }
 
 // keep stores a new version and answers with it.
-func (c *call) keep(in *keyRequest, private crypto.Signer) (any, error) {
-	v, err := c.newKey(in, private)
-	if err != nil {
-		return nil, err
-	}
+func (c *call) keep(v *version) (any, error) {
 	o, err := c.add(v)
 	if err != nil {
 		return nil, err
@@ -220,12 +241,28 @@ func (c *call) importKey() (any, error) {
 	if err := c.checkType(head.Type); err != nil {
 		return nil, err
 	}
-	private, err := parsePrivate(in.Key)
-	if err != nil {
-		return nil, err
-	}
 	in.Type, in.Ops = head.Type, head.Ops
-	return c.keep(&in.keyRequest, private)
+	var v *version
+	if isOct(head.Type) {
+		key, err := parseOct(in.Key)
+		if err != nil {
+			return nil, err
+		}
+		v, err = c.newOct(&in.keyRequest, key)
+		if err != nil {
+			return nil, err
+		}
+	} else {
+		private, err := parsePrivate(in.Key)
+		if err != nil {
+			return nil, err
+		}
+		v, err = c.newKey(&in.keyRequest, private)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return c.keep(v)
 }
 
 // parsePrivate reads a private JSON Web Key that a vault takes.

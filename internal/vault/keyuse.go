@@ -29,6 +29,10 @@ type useRequest struct {
 	Algorithm string   `json:"alg"`
 	Value     keyBytes `json:"value"`
 	Digest    keyBytes `json:"digest"`
+	// The rest is of symmetric keys.
+	IV  keyBytes `json:"iv"`
+	AAD keyBytes `json:"aad"`
+	Tag keyBytes `json:"tag"`
 }
 
 // keyBytes are bytes in base64url.
@@ -63,6 +67,14 @@ func (c *call) use(u usage) (any, error) {
 	}
 	if err := c.mayUse(u, v); err != nil {
 		return nil, err
+	}
+	if isOct(v.Key.Type) {
+		out, err := c.useOct(u, v, &in)
+		if err != nil {
+			return nil, err
+		}
+		out.KID = c.id(o, v, true)
+		return out, nil
 	}
 	private, err := c.private(v)
 	if err != nil {

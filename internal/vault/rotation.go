@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -255,9 +256,30 @@ func (c *call) successor(v *version, p *rotationPolicy, at time.Time) (*version,
 		end := life.after(at).Unix()
 		in.Attributes = &attributes{Expires: &end}
 	}
-	old, err := c.private(v)
+	if err := c.sizeOf(v, in); err != nil {
+		return nil, err
+	}
+	next, err := c.generateKey(in)
 	if err != nil {
 		return nil, err
+	}
+	next.Created, next.Updated = at, at
+	return next, nil
+}
+
+// sizeOf asks for a key of the size of another.
+func (c *call) sizeOf(v *version, in *keyRequest) error {
+	if isOct(v.Key.Type) {
+		key, err := c.cfg.Sealer.Open(v.Value)
+		if err != nil {
+			return fmt.Errorf("open key: %w", err)
+		}
+		in.Size = len(key) * 8
+		return nil
+	}
+	old, err := c.private(v)
+	if err != nil {
+		return err
 	}
 	switch k := old.(type) {
 	case *rsa.PrivateKey:
@@ -265,16 +287,7 @@ func (c *call) successor(v *version, p *rotationPolicy, at time.Time) (*version,
 	case *ecdsa.PrivateKey:
 		in.Curve = k.Curve.Params().Name
 	}
-	private, err := generate(in)
-	if err != nil {
-		return nil, err
-	}
-	next, err := c.newKey(in, private)
-	if err != nil {
-		return nil, err
-	}
-	next.Created, next.Updated = at, at
-	return next, nil
+	return nil
 }
 
 // rotateKey makes a new version now.
