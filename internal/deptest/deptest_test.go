@@ -72,6 +72,7 @@ func rules() []rule {
 		{from: "internal/blob", forbid: append(in("arm", "rp", "ml", "rbac", "compute"), upper...), because: "data planes meet the rest at interfaces of their own"},
 		{from: "internal/storage", forbid: append(in("arm", "rp", "ml", "rbac", "compute", "blob"), upper...), because: "it is below the data planes"},
 		{from: "internal/oci", forbid: append(in("arm", "rp", "ml", "rbac", "entra", "compute", "blob"), upper...), because: "data planes meet the rest at interfaces of their own"},
+		{from: "internal/files", forbid: append(in("arm", "rp", "ml", "rbac", "compute", "blob", "fileshare"), upper...), because: "data planes meet the rest at interfaces of their own"},
 		{from: "internal/queue", forbid: append(in("arm", "rp", "ml", "rbac", "compute", "blob"), upper...), because: "data planes meet the rest at interfaces of their own"},
 		{from: "internal/table", forbid: append(in("arm", "rp", "ml", "rbac", "compute", "blob"), upper...), because: "data planes meet the rest at interfaces of their own"},
 		{from: "internal/rp", forbid: append(in("blob", "compute", "entra", "ml", "gateway"), upper...), because: "resource providers meet engines at interfaces of their own"},

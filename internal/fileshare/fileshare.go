@@ -32,16 +32,24 @@ func Open(dir string) (*Shares, error) {
 // Share returns the directory of a share of the account instance with the UID,
 // and makes it if need be.
 func (s *Shares) Share(account, share string) (string, error) {
-	for _, name := range []string{account, share} {
-		if name == "" || strings.HasPrefix(name, ".") || strings.ContainsAny(name, `/\`+"\x00") {
-			return "", fmt.Errorf("open file share: %q is not a usable name", name)
-		}
+	if err := usable(account, share); err != nil {
+		return "", err
 	}
 	dir := filepath.Join(s.dir, account, share)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("open file share: %w", err)
 	}
 	return dir, nil
+}
+
+// usable refuses names that lead elsewhere.
+func usable(names ...string) error {
+	for _, name := range names {
+		if name == "" || strings.HasPrefix(name, ".") || strings.ContainsAny(name, `/\`+"\x00") {
+			return fmt.Errorf("open file share: %q is not a usable name", name)
+		}
+	}
+	return nil
 }
 
 // Reclaim removes the shares of accounts that are no more. exists is asked for

@@ -31,7 +31,7 @@ func (s *Server) providers() []*arm.Provider {
 		authorization.Provider(authorization.Deps{
 			Directory: principals{s.dir}, Roles: func() authorization.Roles { return s.roles },
 		}),
-		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}}),
+		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}, Shares: shares{s}}),
 		keyvault.Provider(keyvault.Deps{Contents: s.vaults, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
 		insights.Provider(insights.Deps{Removed: s.forgetTelemetry}),
 		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry}),
@@ -61,7 +61,7 @@ func (s *Server) routes() []gateway.Route {
 	for _, h := range entra.LoginHosts() {
 		routes = append(routes, gateway.Route{Pattern: h, Handler: s.dir.LoginHandler()})
 	}
-	for service, h := range map[string]http.Handler{"blob": s.blobs, "dfs": s.blobs, "web": s.blobs, "queue": s.queues, "table": s.tables, "file": s.blobs} {
+	for service, h := range map[string]http.Handler{"blob": s.blobs, "dfs": s.blobs, "web": s.blobs, "queue": s.queues, "table": s.tables, "file": s.shares} {
 		routes = append(routes, gateway.Route{Pattern: "*." + service + ".core.windows.net", Handler: h})
 	}
 	for _, h := range telemetry.Hosts() {

@@ -19,6 +19,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/files"
 	"github.com/azimuth-ml/azimuth/internal/home"
 	"github.com/azimuth-ml/azimuth/internal/queue"
 	"github.com/azimuth-ml/azimuth/internal/storage"
@@ -54,7 +55,7 @@ func TestCoverage(t *testing.T) {
 	for _, op := range blob.DFSOperations() {
 		of("Data Lake Storage").add(op.Name, !op.Implemented)
 	}
-	for name, ops := range map[string][]storage.Operation{"Queue service": queue.Operations(), "Table service": table.Operations()} {
+	for name, ops := range map[string][]storage.Operation{"Queue service": queue.Operations(), "Table service": table.Operations(), "File service": files.Operations()} {
 		for _, op := range ops {
 			of(name).add(op.Name, !op.Implemented)
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
 	"github.com/azimuth-ml/azimuth/internal/entra"
-	"github.com/azimuth-ml/azimuth/internal/fileshare"
 	"github.com/azimuth-ml/azimuth/internal/home"
 	"github.com/azimuth-ml/azimuth/internal/instance"
 	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
@@ -25,9 +24,6 @@ import (
 // openInstances makes the engine of compute instances. Their machines are not
 // among the nodes of clusters: a runner has one engine.
 func (s *Server) openInstances(sealer *seal.Sealer) (err error) {
-	if s.files, err = fileshare.Open(s.cfg.Home.Path("files")); err != nil {
-		return err
-	}
 	if s.machines, err = local.Open(local.Options{
 		Dir: instanceNodes(s.cfg.Home), Clock: s.clock, BootDelay: s.bootDelay(), Log: s.cfg.Log,
 	}); err != nil {

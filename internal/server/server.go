@@ -24,6 +24,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/fault"
+	"github.com/azimuth-ml/azimuth/internal/files"
 	"github.com/azimuth-ml/azimuth/internal/fileshare"
 	"github.com/azimuth-ml/azimuth/internal/gateway"
 	"github.com/azimuth-ml/azimuth/internal/home"
@@ -82,6 +83,7 @@ type Server struct {
 	blobs   *blob.Service
 	queues  *queue.Service
 	tables  *table.Service
+	shares  *files.Service
 	vaults  *vault.Service
 	// telemetry is Application Insights and Log Analytics.
 	telemetry *telemetry.Service

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/files"
+	"github.com/azimuth-ml/azimuth/internal/fileshare"
 	"github.com/azimuth-ml/azimuth/internal/queue"
 	rp "github.com/azimuth-ml/azimuth/internal/rp/storage"
 	"github.com/azimuth-ml/azimuth/internal/storage"
@@ -14,13 +16,22 @@ import (
 )
 
 // openStorage starts the services of storage accounts besides blobs.
-func (s *Server) openStorage(ctx context.Context) {
+func (s *Server) openStorage(ctx context.Context) (err error) {
 	cfg := storage.Config{Store: s.store, Clock: s.clock, Accounts: accounts{s}, Access: blobAccess{s},
 		TenantID: s.dir.TenantID(), Wall: time.Now, Logger: s.cfg.Log}
 	s.queues = queue.Open(ctx, cfg)
 	s.onClose(s.queues.Close)
 	s.tables = table.Open(ctx, cfg)
 	s.onClose(s.tables.Close)
+	if s.files, err = fileshare.Open(s.cfg.Home.Path("files")); err != nil {
+		return err
+	}
+	if err := s.files.Sweep(); err != nil {
+		return err
+	}
+	s.shares = files.Open(ctx, files.Config{Config: cfg, Dirs: s.files})
+	s.onClose(s.shares.Close)
+	return nil
 }
 
 // accountData is all data of storage accounts: blobs, and what the other services
@@ -35,6 +46,9 @@ func (a accountData) DeleteAccount(ctx context.Context, tx store.Tx, account str
 	if err := a.s.tables.ForgetIn(tx, account); err != nil {
 		return err
 	}
+	if err := a.s.shares.ForgetIn(tx, account); err != nil {
+		return err
+	}
 	return a.containers.DeleteAccount(ctx, tx, account)
 }
 
@@ -43,6 +57,7 @@ func (a accountData) Reclaim() {
 	a.containers.Reclaim()
 	a.s.queues.Reclaim()
 	a.s.tables.Reclaim()
+	a.s.shares.Reclaim()
 	if err := a.s.reclaimFiles(context.Background()); err != nil {
 		a.s.cfg.Log.Error("remove the file shares of deleted accounts", "error", err)
 	}
@@ -127,6 +142,47 @@ func (t tables) PutItem(_ context.Context, tx store.Tx, account string, i rp.Ite
 // DeleteItem implements rp.Items.
 func (t tables) DeleteItem(_ context.Context, tx store.Tx, account, name string) error {
 	return t.s.tables.DeleteTableIn(tx, account, name)
+}
+
+// shares lets ARM and the file data plane see the same shares.
+type shares struct{ s *Server }
+
+func shareItem(x *files.Share) *rp.Item {
+	i := &rp.Item{Name: x.Name, Metadata: x.Metadata, QuotaGiB: x.QuotaGiB, Tier: x.Tier, TierChanged: x.TierChanged, ETag: x.ETag,
+		Modified: x.Modified, LeaseStatus: x.LeaseStatus, LeaseState: x.LeaseState, LeaseDuration: x.LeaseDuration}
+	for _, p := range x.Policies {
+		i.Policies = append(i.Policies, rp.Policy{ID: p.ID, Start: p.Start, Expiry: p.Expiry, Permission: p.Permissions})
+	}
+	return i
+}
+
+// Item implements rp.Items.
+func (x shares) Item(_ context.Context, tx store.Tx, account, name string) (*rp.Item, error) {
+	found, err := x.s.shares.ShareIn(tx, account, name)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return shareItem(found), nil
+}
+
+// ListItems implements rp.Items.
+func (x shares) ListItems(_ context.Context, tx store.Tx, account, after string, limit int) ([]rp.Item, error) {
+	list, err := x.s.shares.SharesIn(tx, account, after, limit)
+	out := make([]rp.Item, 0, len(list))
+	for i := range list {
+		out = append(out, *shareItem(&list[i]))
+	}
+	return out, err
+}
+
+// PutItem implements rp.Items.
+func (x shares) PutItem(_ context.Context, tx store.Tx, account string, i rp.Item) error {
+	return x.s.shares.PutShareIn(tx, account, files.Share{Name: i.Name, Metadata: i.Metadata, Policies: accessPolicies(i), QuotaGiB: i.QuotaGiB, Tier: i.Tier})
+}
+
+// DeleteItem implements rp.Items.
+func (x shares) DeleteItem(_ context.Context, tx store.Tx, account, name string) error {
+	return x.s.shares.DeleteShareIn(tx, account, name)
 }
 
 // checkStorage looks at what the services of storage accounts besides blobs keep.

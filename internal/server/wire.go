@@ -57,7 +57,9 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.blobs.Close)
-	s.openStorage(ctx)
+	if err := s.openStorage(ctx); err != nil {
+		return err
+	}
 	s.vaults = vault.New(vault.Config{
 		Store: s.store, Vaults: vaults{s}, Access: vaultAccess{s}, Sealer: sealer, Clock: s.clock,
 		TenantID: s.dir.TenantID(), Log: log,

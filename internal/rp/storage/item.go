@@ -27,8 +27,6 @@ type Item struct {
 	// Tier is TransactionOptimized, Hot, Cool or Premium; "" leaves it as it is.
 	Tier        string
 	TierChanged time.Time
-	// UsedBytes is how much the share's files have, -1 if nobody asked.
-	UsedBytes int64
 	// ETag is quoted.
 	ETag     string
 	Modified time.Time
@@ -272,4 +270,76 @@ func (p *provider) table() *arm.ResourceType {
 			return arm.Doc{"properties": props}
 		},
 	})
+}
+
+// share is a file share, which programs of this server can make as well.
+func (p *provider) share() *arm.ResourceType {
+	t := p.item(itemKind{
+		segments: "fileServices/shares", items: p.Shares,
+		name: arm.NameRule{Pattern: regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`),
+			Text: "A share name has 3 to 63 lower-case letters, digits and single hyphens, and begins and ends with a letter or digit."},
+		notFound: [2]string{"ShareNotFound", "The specified share does not exist."},
+		unimplemented: map[string]string{
+			"properties.enabledProtocols=NFS":          "serves NFS",
+			"properties.rootSquash":                    "serves NFS",
+			"properties.provisionedIops":               "provisions a share's speed",
+			"properties.provisionedBandwidthMibps":     "provisions a share's speed",
+			"properties.fileSharePaidBursting.enabled": "provisions a share's speed",
+		},
+		read: readShare,
+		doc:  shareDoc,
+	})
+	t.DeleteStatus = http.StatusOK
+	return t
+}
+
+func readShare(body arm.Doc, account *arm.Resource, i *Item) error {
+	premium := account.Body.String("kind") == "FileStorage"
+	tiers := []string{"TransactionOptimized", "Hot", "Cool"}
+	if premium {
+		tiers = []string{"Premium"}
+	}
+	if err := checkEnum(body, "properties.accessTier", tiers...); err != nil {
+		return err
+	}
+	i.Tier = body.String("properties.accessTier")
+	if body.Has("properties.shareQuota") {
+		most := 5120
+		if body := account.Body; premium || body.String("properties.largeFileSharesState") == "Enabled" {
+			most = 102400
+		}
+		n := body.Int("properties.shareQuota", 0)
+		if n < 1 || n > most {
+			return arm.BadRequest("InvalidRequestPropertyValue", "The value '%d' is not allowed for property shareQuota. It must be from 1 to %d.", n, most)
+		}
+		i.QuotaGiB = n
+	}
+	if err := readMetadata(body, i); err != nil {
+		return err
+	}
+	return readPolicies(body, i)
+}
+
+func shareDoc(i *Item, _ bool) arm.Doc {
+	tier := i.Tier
+	if tier == "" {
+		tier = "TransactionOptimized"
+	}
+	props := map[string]any{
+		"shareQuota": i.QuotaGiB, "accessTier": tier, "enabledProtocols": "SMB", "lastModifiedTime": arm.Timestamp(i.Modified),
+		"leaseStatus": capital(i.LeaseStatus), "leaseState": capital(i.LeaseState),
+	}
+	if !i.TierChanged.IsZero() {
+		props["accessTierChangeTime"] = arm.Timestamp(i.TierChanged)
+	}
+	if i.LeaseDuration != "" {
+		props["leaseDuration"] = capital(i.LeaseDuration)
+	}
+	if len(i.Metadata) > 0 {
+		props["metadata"] = metadataDoc(i.Metadata)
+	}
+	if len(i.Policies) > 0 {
+		props["signedIdentifiers"] = policiesDoc(i.Policies)
+	}
+	return arm.Doc{"etag": i.ETag, "properties": props}
 }

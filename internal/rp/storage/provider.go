@@ -72,8 +72,8 @@ type Retention struct {
 // Deps is what the provider needs.
 type Deps struct {
 	Containers Containers
-	// Queues and Tables are those data planes.
-	Queues, Tables Items
+	// Queues, Tables and Shares are those data planes.
+	Queues, Tables, Shares Items
 }
 
 type provider struct {
@@ -96,7 +96,7 @@ func Provider(deps Deps) *arm.Provider {
 			}),
 			p.service("queueServices", "Queue", corsDefaults, map[string]string{"properties.cors.corsRules": "lets web pages of other origins in"}),
 			p.service("tableServices", "Table", corsDefaults, map[string]string{"properties.cors.corsRules": "lets web pages of other origins in"}),
-			p.queue(), p.table(),
+			p.queue(), p.table(), p.share(),
 		},
 		Actions: []arm.Action{{
 			Name: "checkNameAvailability", Permission: namespace + "/checknameavailability/read", Handle: p.checkName,

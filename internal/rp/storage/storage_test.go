@@ -142,7 +142,7 @@ const account = rptest.Group + "/providers/Microsoft.Storage/storageAccounts/sto
 
 func newEnv(t *testing.T) (*rptest.Env, *containers) {
 	data := &containers{}
-	e := rptest.New(t, rptest.Options{}, resources.Provider(), storage.Provider(storage.Deps{Containers: data, Queues: items("queue"), Tables: items("table")}))
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), storage.Provider(storage.Deps{Containers: data, Queues: items("queue"), Tables: items("table"), Shares: items("share")}))
 	e.NewGroup()
 	return e, data
 }
@@ -428,4 +428,27 @@ func TestQueuesAndTables(t *testing.T) {
 	e.Want(http.StatusNoContent, "DELETE", at+"/runs", nil)
 	e.Refused(404, "TableNotFound", "", "GET", at+"/Runs", nil)
 	e.Refused(400, "InvalidResourceName", "", "PUT", at+"/1a", `{}`)
+}
+
+func TestShares(t *testing.T) {
+	e, _ := newEnv(t)
+	e.Want(http.StatusOK, "PUT", account, body(``))
+	at := account + "/fileServices/default/shares"
+	e.Refused(404, "ShareNotFound", "", "GET", at+"/box", nil)
+	r := e.Want(http.StatusCreated, "PUT", at+"/box", `{"properties":{"shareQuota":50,"accessTier":"hot","metadata":{"a":"b"}}}`)
+	if r.Body.Int("properties.shareQuota", 0) != 50 || r.Body.String("properties.accessTier") != "Hot" || r.Body.String("etag") == "" || r.Body.String("properties.metadata.a") != "b" {
+		t.Errorf("share: %s", r.Raw)
+	}
+	e.Want(http.StatusOK, "PUT", at+"/box", `{"properties":{"shareQuota":60}}`)
+	if r := e.Want(http.StatusOK, "PATCH", at+"/box", `{"properties":{"metadata":{"c":"d"}}}`); r.Body.String("properties.metadata.c") != "d" || r.Body.Int("properties.shareQuota", 0) != 60 {
+		t.Errorf("patched: %s", r.Raw)
+	}
+	e.Refused(400, "InvalidRequestPropertyValue", "shareQuota", "PUT", at+"/box", `{"properties":{"shareQuota":0}}`)
+	e.Refused(400, "InvalidRequestPropertyValue", "accessTier", "PUT", at+"/box", `{"properties":{"accessTier":"Premium"}}`)
+	e.Refused(501, "NotImplementedByAzimuth", "NFS", "PUT", at+"/nfs", `{"properties":{"enabledProtocols":"NFS"}}`)
+	if r := e.Want(http.StatusOK, "GET", at, nil); !slices.Equal(r.Names(), []string{"box"}) {
+		t.Errorf("list: %s", r.Raw)
+	}
+	e.Want(http.StatusOK, "DELETE", at+"/box", nil)
+	e.Want(http.StatusNoContent, "DELETE", at+"/box", nil)
 }
