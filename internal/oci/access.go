@@ -31,6 +31,9 @@ const (
 	actMetadataRead  = "metadata_read"
 	actMetadataWrite = "metadata_write"
 	actCatalog       = "*" // of registry:catalog
+	// actAll is whatever the caller may do with a repository: skopeo asks for it
+	// to delete.
+	actAll = "*"
 
 	typeRepository = "repository"
 	typeRegistry   = "registry"

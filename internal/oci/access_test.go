@@ -46,6 +46,10 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", c.name, a.status, a.body, c.status)
 		}
 	}
+	p.push("gone", "1", p.image("gone", "{}"))
+	if a := p.do(p.token("owner", one, "repository:gone:*"), "DELETE", one, "/acr/v1/gone", nil); a.status != 202 {
+		t.Errorf("with a token for whatever may be had: %d %s", a.status, a.body)
+	}
 	// what speaks for a role ends with it
 	p.grant("puller")
 	if a := p.do(pull, "GET", one, manifest, nil); a.status != 401 {
@@ -89,7 +93,8 @@ func TestExchange(t *testing.T) {
 		"a token for Resource Manager":  {"/oauth2/exchange", []string{"grant_type", "access_token", "service", one, "access_token", "arm:owner"}, 200},
 		"a scope that is none":          {"/oauth2/token", []string{"grant_type", "password", "username", "owner", "password", "owner", "scope", "what"}, 400},
 		"a scope that may not be had":   {"/oauth2/token", []string{"grant_type", "password", "username", "puller", "password", "puller", "scope", "repository:a:push"}, 401},
-		"an action that is none":        {"/oauth2/token", []string{"grant_type", "password", "username", "owner", "password", "owner", "scope", "repository:a:*"}, 401},
+		"an action that is none":        {"/oauth2/token", []string{"grant_type", "password", "username", "owner", "password", "owner", "scope", "repository:a:what"}, 401},
+		"all that may be had":           {"/oauth2/token", []string{"grant_type", "password", "username", "puller", "password", "puller", "scope", "repository:a:*"}, 200},
 		"a wrong password":              {"/oauth2/token", []string{"grant_type", "password", "username", "owner", "password", "no"}, 401},
 		"an access token for a refresh": {"/oauth2/token", []string{"grant_type", "refresh_token", "refresh_token", p.token("owner", one, "repository:a:pull"), "scope", "repository:a:pull"}, 401},
 		"another grant for a token":     {"/oauth2/token", []string{"grant_type", "client_credentials"}, 400},

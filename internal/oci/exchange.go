@@ -172,6 +172,9 @@ func parseScope(text string) (scope, bool) {
 	}
 	typ, _, _ := strings.Cut(parts[0], "(") // as in repository(plugin)
 	actions := strings.Split(parts[2], ",")
+	if typ == typeRepository && slices.Contains(actions, actAll) {
+		actions = []string{actPull, actPush, actDelete, actMetadataRead, actMetadataWrite}
+	}
 	slices.Sort(actions)
 	return scope{typ, parts[1], slices.Compact(actions)}, true
 }
