@@ -2,6 +2,8 @@ package test
 
 import (
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -125,5 +127,23 @@ func BenchmarkRegistry(b *testing.B) {
 		}
 		peak, _ := memory(b, s.cmd.Process.Pid)
 		b.ReportMetric(peak, "MiB-server-peak")
+	})
+	b.Run("manifest", func(b *testing.B) {
+		a, err := w.do(b.Context(), "", http.MethodGet, "https://acrbench.azurecr.io/oauth2/token?scope=repository:big:pull", map[string]string{
+			"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(w.owner.ClientID+":"+w.owner.ClientSecret))}, "")
+		c.must(err)
+		var token struct {
+			AccessToken string `json:"access_token"`
+		}
+		c.must(json.Unmarshal(a.body, &token))
+		b.SetParallelism(8)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				a, err := w.do(b.Context(), token.AccessToken, http.MethodGet, "https://acrbench.azurecr.io/v2/big/manifests/1", nil, "")
+				if err != nil || a.status != http.StatusOK {
+					b.Errorf("HTTP %d, %v", a.status, err)
+				}
+			}
+		})
 	})
 }

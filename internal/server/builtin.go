@@ -56,6 +56,7 @@ func (s *Server) routes() []gateway.Route {
 		{Pattern: "*.azureml.net", Handler: s.instances},
 		{Pattern: "*.vault.azure.net", Handler: s.vaults},
 		{Pattern: "*" + oci.Suffix, Handler: s.registries},
+		{Pattern: strings.TrimPrefix(oci.Suffix, "."), Handler: s.registries},
 		{Pattern: AdminHost, Handler: s.adminHandler()},
 	}
 	for _, h := range entra.LoginHosts() {

@@ -246,7 +246,7 @@ list gets shorter on purpose only. After a change:
 The operations are those of Azure's SDK for Go, whole namespaces, also where an
 environment for machine learning has no use for them. Covered means that the
 operation is there; a property that Azure acts on and Azimuth does not is refused
-with 501, too, when it is set. Microsoft Graph, Key Vault's data plane, MLflow and
+with 501, too, when it is set. Microsoft Graph, the data planes of Key Vault and Container Registry, MLflow and
 the run history of Azure ML have no list yet; what they lack answers 501 as well.
 `)
 	return l.String(), r.String()
