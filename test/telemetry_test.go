@@ -110,6 +110,7 @@ func (in *insights) want(t testing.TB, kql string, lines ...string) {
 // the Azure SDK and the command line; jobs and the control plane are there by
 // themselves.
 func TestTelemetry(t *testing.T) {
+	need(t, "az")
 	t.Parallel()
 	e, _ := smallEnv(t)
 	in := e.insights()
@@ -167,6 +168,16 @@ func TestTelemetry(t *testing.T) {
 	e.fails(2, "--output is table, json or tsv", "logs", "query", "requests", "-o", "xml")
 	if got := e.run("logs", "tables", "--workspace", "log-small"); !strings.Contains(got, "AppRequests") {
 		t.Errorf("tables: %s", got)
+	}
+
+	// the Azure CLI
+	if got := e.run("exec", "--", "az", "monitor", "activity-log", "list", "-g", "rg-small", "--offset", "1h", "-o", "tsv",
+		"--query", "[?operationName.value=='Microsoft.Insights/components/write'].status.value | [0]"); got != "Succeeded\n" {
+		t.Errorf("the activity log: %q", got)
+	}
+	if got := e.run("exec", "--", "az", "rest", "--method", "post", "--url", "https://api.loganalytics.io/v1/workspaces/"+in.workspace+"/query",
+		"--resource", "https://api.loganalytics.io", "--body", `{"query":"AppMetrics | project Name, Sum"}`, "--query", "tables[0].rows", "-o", "tsv"); got != "steps\t7.0\n" {
+		t.Errorf("az rest: %q", got)
 	}
 
 	// a key is no token, and the other way round

@@ -33,7 +33,7 @@ func (s *Server) providers() []*arm.Provider {
 		}),
 		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}, Shares: shares{s}}),
 		keyvault.Provider(keyvault.Deps{Contents: s.vaults, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
-		insights.Provider(insights.Deps{Removed: s.forgetTelemetry}),
+		insights.Provider(insights.Deps{Removed: s.forgetTelemetry, Activities: s.activities}),
 		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry}),
 		containerregistry.Provider(containerregistry.Deps{Contents: s.registries}),
 		managedidentity.Provider(identities{s.dir}),

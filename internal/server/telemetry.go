@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/entra"
@@ -235,8 +237,27 @@ func (s *Server) recordActivity(a arm.Activity) {
 	if err != nil {
 		address = a.Address
 	}
+	if a.CorrelationID == "" {
+		a.CorrelationID = uuid.NewString()
+	}
 	s.telemetry.Activity(telemetry.ActivityEvent{
 		At: a.At, Method: a.Method, ResourceID: a.ID, Operation: a.Operation, Status: a.Status, Code: a.Code,
 		Caller: a.Caller.Name, ObjectID: a.Caller.ObjectID, Address: address, CorrelationID: a.CorrelationID,
 	})
+}
+
+// activities lets Resource Manager read the activity log.
+func (s *Server) activities(ctx context.Context, f insights.ActivityFilter) ([]insights.Activity, error) {
+	found, err := s.telemetry.Activities(ctx, telemetry.ActivityFilter(f))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]insights.Activity, len(found))
+	for i, e := range found {
+		out[i] = insights.Activity{
+			ID: e.ID, Method: e.Method, ResourceID: e.ResourceID, Operation: e.Operation, Level: e.Level, Code: e.Code, Caller: e.Caller,
+			ObjectID: e.ObjectID, Address: e.Address, CorrelationID: e.CorrelationID, At: e.At, Submitted: e.Submitted, Status: e.Status,
+		}
+	}
+	return out, nil
 }

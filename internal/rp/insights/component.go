@@ -29,6 +29,9 @@ type Deps struct {
 	// Removed is told the UID of each component that is gone for good, outside of
 	// any transaction. Nil tells nobody.
 	Removed func(uid string)
+	// Activities returns the events of the activity log that match, the newest
+	// first. Nil has none: they are not implemented then.
+	Activities func(ctx context.Context, f ActivityFilter) ([]Activity, error)
 }
 
 type provider struct {
@@ -42,7 +45,10 @@ func Provider(d Deps) *arm.Provider {
 	return &arm.Provider{
 		Namespace: namespace,
 		Types:     []*arm.ResourceType{p.component()},
-		Bind:      func(k *arm.Kernel) { p.kernel = k },
+		Actions: []arm.Action{
+			{Name: "eventtypes/management/values", Method: http.MethodGet, Permission: activityRead, Handle: p.activities},
+		},
+		Bind: func(k *arm.Kernel) { p.kernel = k },
 	}
 }
 
