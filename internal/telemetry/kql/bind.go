@@ -23,6 +23,7 @@ type binder struct {
 
 	functions  map[string]*function
 	aggregates map[string]*aggregate
+	tabular    map[*funcNode]bool // whether a function makes a table, once that is known
 	err        error
 	count      int
 	depth      int
@@ -91,6 +92,9 @@ type expr struct {
 	once bool
 	name string // the column name that an unnamed result gets, or ""
 	at   int
+	// cost is how many evaluations one takes at most. What a function is called with
+	// is evaluated at each place where its body uses it.
+	cost int
 	// bounds are conditions on datetime columns that must hold for this one to.
 	bounds []bound
 }
@@ -195,6 +199,15 @@ func (b *binder) isTabular(e exprNode, en *env) bool {
 }
 
 func (b *binder) isTabularFunc(f *funcNode, en *env) bool {
+	if known, ok := b.tabular[f]; ok {
+		return known
+	}
+	is := b.tabularBody(f, en)
+	b.tabular[f] = is
+	return is
+}
+
+func (b *binder) tabularBody(f *funcNode, en *env) bool {
 	for _, p := range f.params {
 		v := &env{up: en, name: p.name}
 		if p.typ == 0 {

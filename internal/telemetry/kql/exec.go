@@ -13,6 +13,9 @@ type exec struct {
 	used int64 // bytes of state, estimated
 	max  int64
 	work int // since the context was last looked at
+
+	slab     []Value // what is left of the last one
+	slabSize int
 }
 
 // fail notes the first failure and returns false, for sinks to return.
@@ -77,6 +80,9 @@ func (x *exec) checked(v Value) Value {
 	return v
 }
 
+// maxSlab is how many values are allocated at once for rows that are kept.
+const maxSlab = 8192
+
 // keep copies a row and accounts for it. It is nil when there is no room.
 func (x *exec) keep(row []Value) []Value {
 	n := 24 + int64(len(row))*valueSize
@@ -86,7 +92,16 @@ func (x *exec) keep(row []Value) []Value {
 	if !x.grow(n) {
 		return nil
 	}
-	out := make([]Value, len(row))
+	if len(row) == 0 {
+		return []Value{}
+	}
+	// Rows are cut from slabs: a million of them are few objects to the collector.
+	if len(x.slab) < len(row) {
+		x.slabSize = max(len(row), min(2*x.slabSize, maxSlab))
+		x.slab = make([]Value, x.slabSize)
+	}
+	out := x.slab[:len(row):len(row)]
+	x.slab = x.slab[len(row):]
 	copy(out, row)
 	return out
 }

@@ -1,16 +1,19 @@
 package kql
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // node makes an expression of others. Of constants it is a constant.
 func (b *binder) node(at int, t Type, eval func(f []Value) Value, args ...*expr) *expr {
 	e := &expr{typ: t, eval: eval, slot: -1, at: at, once: true}
 	constant := true
 	for _, a := range args {
-		e.refs = append(e.refs, a.refs...)
 		e.once = e.once && a.once
 		constant = constant && a.val != nil
 	}
+	b.combine(e, args)
 	if constant && b.err == nil {
 		v := eval(nil)
 		b.x.grow(v.size())
@@ -18,6 +21,25 @@ func (b *binder) node(at int, t Type, eval func(f []Value) Value, args ...*expr)
 		e.eval = func([]Value) Value { return v }
 	}
 	return e
+}
+
+// combine adds up what the parts of an expression read and cost.
+func (b *binder) combine(e *expr, parts []*expr) {
+	e.cost = 1
+	for _, a := range parts {
+		e.refs = append(e.refs, a.refs...)
+		if a.val == nil {
+			e.cost += a.cost
+		}
+	}
+	if len(e.refs) > 16 {
+		slices.Sort(e.refs)
+		e.refs = slices.Compact(e.refs)
+	}
+	if e.cost > maxBound && b.err == nil {
+		line, pos := place(b.text, e.at)
+		b.err = &Error{Kind: KindLimit, Message: "the expression takes too many operations", Line: line, Pos: pos}
+	}
 }
 
 // truth returns a condition as a function.
@@ -51,6 +73,9 @@ func (b *binder) expr(e exprNode, sc *scope, en *env) *expr {
 	case *logicExpr:
 		return b.logicExpr(e, sc, en)
 	case *binaryExpr:
+		if _, ok := e.l.(*starExpr); ok && sc != nil {
+			return b.anyColumn(e, sc, en)
+		}
 		l, r := b.expr(e.l, sc, en), b.expr(e.r, sc, en)
 		if b.failed() {
 			return l
@@ -79,6 +104,17 @@ func (b *binder) expr(e exprNode, sc *scope, en *env) *expr {
 		return b.fail(e.at, "", "typeof() is not allowed here")
 	}
 	return b.fail(e.pos(), "", "a scalar expression is expected here, not a table")
+}
+
+// anyColumn binds `* has "text"`: whether it holds for a column of type string.
+func (b *binder) anyColumn(e *binaryExpr, sc *scope, en *env) *expr {
+	out := &logicExpr{at: e.at, op: "or", terms: []exprNode{&litExpr{at: e.at, val: BoolValue(false), typ: Bool}}}
+	for _, c := range sc.cols {
+		if c.typ == String || c.typ == Dynamic {
+			out.terms = append(out.terms, &binaryExpr{at: e.at, op: e.op, l: &nameExpr{at: e.at, name: c.name}, r: e.r})
+		}
+	}
+	return b.logicExpr(out, sc, en)
 }
 
 func (b *binder) nameExpr(e *nameExpr, sc *scope, en *env) *expr {

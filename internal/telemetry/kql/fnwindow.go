@@ -63,11 +63,9 @@ func (b *binder) windowArgs(e *callExpr, sc *scope, en *env, least, most int) ([
 }
 
 // perRow makes an expression that is new in every row.
-func perRow(at int, t Type, eval func(f []Value) Value, args ...*expr) *expr {
+func (b *binder) perRow(at int, t Type, eval func(f []Value) Value, args ...*expr) *expr {
 	e := &expr{typ: t, slot: -1, at: at, eval: eval}
-	for _, a := range args {
-		e.refs = append(e.refs, a.refs...)
-	}
+	b.combine(e, args)
 	return e
 }
 
@@ -92,7 +90,7 @@ func bindRowNumber(b *binder, e *callExpr, sc *scope, en *env) *expr {
 	}
 	restart := restartOf(args, 1)
 	var base int64
-	return perRow(e.at, Long, func(f []Value) Value {
+	return b.perRow(e.at, Long, func(f []Value) Value {
 		if restart(f) {
 			base = w.at
 		}
@@ -126,7 +124,7 @@ func bindNeighbour(b *binder, e *callExpr, sc *scope, en *env) *expr {
 		w.ahead = max(w.ahead, offset)
 	}
 	eval := args[0].eval
-	return perRow(e.at, args[0].typ, func([]Value) Value {
+	return b.perRow(e.at, args[0].typ, func([]Value) Value {
 		if r := w.row(offset); r != nil {
 			return eval(r)
 		}
@@ -148,7 +146,7 @@ func bindCumsum(b *binder, e *callExpr, sc *scope, en *env) *expr {
 	}
 	restart := restartOf(args, 1)
 	var sum Value
-	return perRow(e.at, x.typ, func(f []Value) Value {
+	return b.perRow(e.at, x.typ, func(f []Value) Value {
 		if restart(f) {
 			sum = Value{}
 		}
@@ -172,7 +170,7 @@ func bindRank(b *binder, e *callExpr, sc *scope, en *env) *expr {
 	var last setKey
 	var rank, base int64
 	begun := false
-	return perRow(e.at, Long, func(f []Value) Value {
+	return b.perRow(e.at, Long, func(f []Value) Value {
 		key := keyOf(x.eval(f))
 		switch again := restart(f); {
 		case again || !begun:
@@ -201,7 +199,7 @@ func bindSession(b *binder, e *callExpr, sc *scope, en *env) *expr {
 	whole, gap := args[1].val.n, args[2].val.n
 	restart := restartOf(args, 3)
 	var first, last Value
-	return perRow(e.at, DateTime, func(f []Value) Value {
+	return b.perRow(e.at, DateTime, func(f []Value) Value {
 		v := args[0].eval(f)
 		if v.k == kNull {
 			return Value{}

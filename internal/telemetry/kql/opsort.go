@@ -2,6 +2,7 @@ package kql
 
 import (
 	"container/heap"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -62,11 +63,65 @@ func (o *sortOp) prune() {
 
 // sorted is a kept row: its keys, then the columns that are read.
 type sorted struct {
-	row []Value
-	seq int
+	row   []Value
+	seq   int
+	order uint64 // of the first key: it never contradicts the key's own order
+}
+
+// orderOf maps the first key to a number that is in the same order, or equal.
+func (o *sortOp) orderOf(v *Value) uint64 {
+	var n uint64
+	switch t := o.keys[0].typ; {
+	case t == String:
+		for i := range 8 {
+			n <<= 8
+			if i < len(v.s) {
+				n |= uint64(v.s[i])
+			}
+		}
+	case v.k == kNull:
+		if o.order[0].nullsFirst {
+			return 0
+		}
+		return 1<<64 - 1
+	case t == GUID:
+		return 1 << 63 // compare decides
+	case t == Real:
+		// NaN is before all numbers, as in compareReals, and -0 is 0.
+		if f := v.number(); f == 0 {
+			n = 1 << 63
+		} else if n = math.Float64bits(f); f < 0 {
+			n = ^n
+		} else if f > 0 {
+			n |= 1 << 63
+		} else {
+			n = 0
+		}
+	default:
+		n = uint64(v.n) ^ 1<<63
+	}
+	if !o.order[0].asc {
+		n = ^n
+	}
+	return n
+}
+
+// exact reports whether equal orders mean equal keys, but for the two ends, where
+// null may be.
+func (o *sortOp) exact() bool {
+	return len(o.keys) == 1 && o.keys[0].typ != String && o.keys[0].typ != GUID
 }
 
 func (o *sortOp) compare(a, b *sorted) int {
+	if a.order != b.order {
+		if a.order < b.order {
+			return -1
+		}
+		return 1
+	}
+	if o.exact() && a.order != 0 && a.order != 1<<64-1 {
+		return a.seq - b.seq
+	}
 	for i := range o.keys {
 		x, y := &a.row[i], &b.row[i]
 		if n := o.compareKey(i, x, y); n != 0 {
@@ -138,9 +193,10 @@ func (s *sortSink) push(f []Value) bool {
 		s.buf[i] = k.eval(f)
 	}
 	s.seq++
+	order := o.orderOf(&s.buf[0])
 	full := o.limit > 0 && int64(len(s.heap.rows)) >= o.limit
 	if full {
-		candidate := sorted{row: s.buf, seq: s.seq}
+		candidate := sorted{row: s.buf, seq: s.seq, order: order}
 		if o.compare(&candidate, &s.heap.rows[0]) >= 0 {
 			return true
 		}
@@ -154,7 +210,7 @@ func (s *sortSink) push(f []Value) bool {
 			s.x.used += s.buf[i].size() - root.row[i].size()
 		}
 		copy(root.row, s.buf)
-		root.seq = s.seq
+		root.seq, root.order = s.seq, order
 		heap.Fix(&s.heap, 0)
 		return s.x.grow(0)
 	}
@@ -163,9 +219,9 @@ func (s *sortSink) push(f []Value) bool {
 		return false
 	}
 	if o.limit > 0 {
-		heap.Push(&s.heap, sorted{row: row, seq: s.seq})
+		heap.Push(&s.heap, sorted{row: row, seq: s.seq, order: order})
 	} else {
-		s.heap.rows = append(s.heap.rows, sorted{row: row, seq: s.seq})
+		s.heap.rows = append(s.heap.rows, sorted{row: row, seq: s.seq, order: order})
 	}
 	return true
 }

@@ -49,7 +49,7 @@ func (q *Query) Compile(ctx context.Context, src Source, opt Options) (*Plan, er
 	}
 	x := &exec{ctx: ctx, max: opt.MaxBytes}
 	b := &binder{ctx: ctx, src: src, opt: opt, text: q.text, x: x,
-		tables: map[string]Table{}, functions: functions(), aggregates: aggregates()}
+		tables: map[string]Table{}, functions: functions(), aggregates: aggregates(), tabular: map[*funcNode]bool{}}
 	var en *env
 	for _, l := range q.lets {
 		if en = b.let(l, en); b.failed() {

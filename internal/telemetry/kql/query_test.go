@@ -162,6 +162,8 @@ func TestLimits(t *testing.T) {
 		"a long text":             "print '" + strings.Repeat("x", maxQueryBytes) + "'",
 		"tables that double":      doubling("let t%d = union t%d, t%d;", "let t0 = T;", "t40"),
 		"functions that double":   doubling("let f%d = (x:long) { f%d(x) + f%d(x) };", "let f0 = (x:long) { x };", "print f40(1)"),
+		"arguments that double":   "let f = (x:long) { x + x }; T | extend y = " + strings.Repeat("f(", 60) + "n" + strings.Repeat(")", 60),
+		"functions in functions":  doubling("let f%d = () { let a = f%d(); let b = f%d(); a };", "let f0 = () { 1 };", "print f40()"),
 		"a series of many values": "T | make-series count() on timestamp from datetime(2000-01-01) to datetime(2025-01-01) step 1s",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -311,5 +313,37 @@ func TestValues(t *testing.T) {
 	}
 	if JSONValue("5").Long() != 5 || JSONValue(`"x"`).String() != "x" {
 		t.Error("JSON scalars")
+	}
+}
+
+// TestSortOrder holds the short cut of a sort to the comparison that it stands
+// for.
+func TestSortOrder(t *testing.T) {
+	reals := []float64{math.Inf(-1), -1e300, -1, -1e-300, math.Copysign(0, -1), 0, 1e-300, 1, 2, 1e300, math.Inf(1), math.NaN()}
+	longs := []int64{math.MinInt64, -1, 0, 1, math.MaxInt64}
+	texts := []string{"", "a", "ab", "abcdefgh", "abcdefghi", "abcdefgi", "b", "\xff", "é"}
+	values := map[Type][]Value{Real: {{}}, Long: {{}}, String: {{}}, GUID: {{}, GUIDValue(strings.Repeat("0", 32)), GUIDValue(strings.Repeat("f", 32))}}
+	for _, f := range reals {
+		values[Real] = append(values[Real], RealValue(f))
+	}
+	for _, n := range longs {
+		values[Long] = append(values[Long], LongValue(n))
+	}
+	for _, s := range texts {
+		values[String] = append(values[String], StringValue(s))
+	}
+	for typ, all := range values {
+		for _, order := range []orderNode{{asc: true, nullsFirst: true}, {asc: true}, {nullsFirst: true}, {}} {
+			op := &sortOp{keys: []*expr{{typ: typ}}, order: []orderNode{order}}
+			for i := range all {
+				for j := range all {
+					want := op.compareKey(0, &all[i], &all[j])
+					x, y := op.orderOf(&all[i]), op.orderOf(&all[j])
+					if want < 0 && x > y || want > 0 && x < y || want == 0 && x != y {
+						t.Errorf("%s %+v: %q and %q are %d, their numbers %x and %x", typ, order, all[i], all[j], want, x, y)
+					}
+				}
+			}
+		}
 	}
 }

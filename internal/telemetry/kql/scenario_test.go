@@ -266,7 +266,7 @@ func writeScenarios(t *testing.T, path string, lines []string, cases []*scenario
 	next := 0
 	flush := func() {
 		if next > 0 {
-			b.WriteString(answers[cases[next-1]] + "\n")
+			b.WriteString("\n" + answers[cases[next-1]] + "\n")
 		}
 	}
 	for _, line := range lines {
