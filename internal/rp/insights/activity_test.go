@@ -22,7 +22,10 @@ func TestActivityLog(t *testing.T) {
 			Caller: "me", At: at.Add(-time.Duration(i) * time.Second), Submitted: at, Status: 200 + 204*(i%2)})
 	}
 	e := rptest.New(t, rptest.Options{}, resources.Provider(), insights.Provider(insights.Deps{
-		Activities: func(_ context.Context, f insights.ActivityFilter) ([]insights.Activity, error) { asked = f; return events, nil },
+		Activities: func(_ context.Context, f insights.ActivityFilter) ([]insights.Activity, error) {
+			asked = f
+			return events, nil
+		},
 	}))
 	path := func(query ...string) string {
 		q := url.Values{}
