@@ -2,9 +2,9 @@ package network
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -222,10 +222,6 @@ func validPorts(s string) bool {
 }
 
 func port(s string) (int, bool) {
-	var n int
-	var rest string
-	if k, _ := fmt.Sscanf(s+" .", "%d %s", &n, &rest); k != 2 || rest != "." || n < 0 || n > 65535 {
-		return 0, false
-	}
-	return n, true
+	n, err := strconv.ParseUint(s, 10, 16)
+	return int(n), err == nil
 }

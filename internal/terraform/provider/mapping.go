@@ -167,9 +167,11 @@ func (c codec) encodeBlock(f field, a *attribute, elems []any, doc map[string]an
 			return
 		}
 		arr := make([]any, 0, len(elems))
+		// an array is replaced whole, so that nothing has to be removed from it
+		whole := codec{major: c.major}
 		for _, e := range elems {
 			o := map[string]any{}
-			c.encode(f.fields, a.Attributes, asObject(e), o)
+			whole.encode(f.fields, a.Attributes, asObject(e), o)
 			arr = append(arr, o)
 		}
 		setPath(doc, f.path, arr)

@@ -9,7 +9,8 @@ func subnet() *resourceType {
 		out("network_security_group_id", "properties.networkSecurityGroup.id").orElse(""),
 		out("route_table_id", "properties.routeTable.id").orElse(""),
 		ours("enforce_private_link_endpoint_network_policies", "private_endpoint_network_policies_enabled",
-			"enforce_private_link_service_network_policies"),
+			"enforce_private_link_service_network_policies",
+			"network_security_group_id_wo", "network_security_group_id_wo_version", "route_table_id_wo", "route_table_id_wo_version"),
 	}
 	for _, f := range subnetFields() {
 		// Of these a subnet of its own is told by other resources.
@@ -29,6 +30,8 @@ func subnet() *resourceType {
 		plan: planSubnet,
 		encode: func(o *operation, doc map[string]any) error {
 			props := asObject(doc["properties"])
+			encodeWriteOnly(o, props, "network_security_group_id_wo", "networkSecurityGroup")
+			encodeWriteOnly(o, props, "route_table_id_wo", "routeTable")
 			if o.major != 3 {
 				return nil
 			}
@@ -105,5 +108,18 @@ func planSubnet(c *change) {
 	}
 	if v, ok := p["private_link_service_network_policies_enabled"].(bool); ok {
 		p["enforce_private_link_service_network_policies"] = !v
+	}
+}
+
+// encodeWriteOnly names another resource by an argument that no state has: what it
+// says counts when its version changes, else the subnet keeps what it has.
+func encodeWriteOnly(o *operation, props map[string]any, argument, property string) {
+	version := argument + "_version"
+	if o.kind.Attributes[version] == nil || equalValues(o.prior[version], o.planned[version]) {
+		return
+	}
+	props[property] = nil
+	if id := asString(o.config[argument]); id != "" {
+		props[property] = map[string]any{"id": id}
 	}
 }

@@ -4,3 +4,10 @@ resource "azurerm_virtual_network" "it" {
   flow_timeout_in_minutes = 10
   tags                    = { team = "platform" }
 }
+
+resource "azurerm_virtual_network" "inline" {
+  subnet {
+    name             = "compute"
+    address_prefixes = ["10.1.1.0/24"]
+  }
+}

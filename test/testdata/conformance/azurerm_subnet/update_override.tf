@@ -1,8 +1,0 @@
-resource "azurerm_subnet" "it" {
-  address_prefixes                              = ["10.0.2.0/24"]
-  private_link_service_network_policies_enabled = false
-
-  service_endpoint {
-    service = "Microsoft.Storage"
-  }
-}
