@@ -23,6 +23,15 @@ type files struct {
 	manifests string
 	buffers   sync.Pool
 	seed      maphash.Seed
+	// fault, in tests, fails a step before it is done.
+	fault func(step string) error
+}
+
+func (f *files) step(name string) error {
+	if f.fault == nil {
+		return nil
+	}
+	return f.fault(name)
 }
 
 const copyBuffer = 256 << 10
@@ -70,6 +79,9 @@ func create(path string) (*os.File, error) {
 // place makes the bytes of an upload durable and gives them their name. The caller
 // holds the digest's lock.
 func (f *files) place(file *os.File, uid string, d digest.Digest) error {
+	if err := f.step("sync"); err != nil {
+		return err
+	}
 	if err := file.Sync(); err != nil {
 		return fmt.Errorf("sync registry blob: %w", err)
 	}
@@ -133,6 +145,9 @@ func (f *files) pump(dst io.Writer, src io.Reader) (n int64, err error) {
 	for {
 		m, rerr := src.Read(*bp)
 		if m > 0 {
+			if err := f.step("write"); err != nil {
+				return n, err
+			}
 			if _, err := dst.Write((*bp)[:m]); err != nil {
 				return n, fmt.Errorf("write registry file: %w", err)
 			}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,6 +77,49 @@ func TestUploads(t *testing.T) {
 	p.want(416, "GET", "/v2/a/blobs/"+string(d), nil, "Range", "bytes=600-")
 	p.want(304, "GET", "/v2/a/blobs/"+string(d), nil, "If-None-Match", `"`+string(d)+`"`)
 	p.healthy()
+}
+
+// TestFullDisk holds that what does not fit is refused, takes no room, and can be
+// gone on with once there is some.
+func TestFullDisk(t *testing.T) {
+	p := start(t)
+	text := strings.Repeat("x", 3*copyBuffer)
+	d := string(digest.FromString(text))
+	at := p.want(202, "POST", "/v2/a/blobs/uploads/", nil).header.Get("Location")
+	p.want(202, "PATCH", at, []byte(text[:100]))
+	steps := 0
+	full := func(step string, after int) {
+		steps = 0
+		p.files.fault = func(s string) error {
+			if s != step {
+				return nil
+			}
+			if steps++; steps > after {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+	}
+	full("write", 1)
+	p.want(507, "PATCH", at, []byte(text[100:]))
+	p.files.fault = nil
+	if a := p.want(204, "GET", at, nil); a.header.Get("Range") != "0-99" {
+		t.Errorf("after the disk was full: %v", a.header)
+	}
+	p.want(202, "PATCH", at, []byte(text[100:]), "Content-Range", fmt.Sprintf("100-%d", len(text)-1))
+	for _, step := range []string{"sync", "commit"} {
+		full(step, 0)
+		p.want(507, "PUT", at+"?digest="+d, nil)
+		p.want(404, "GET", "/v2/a/blobs/"+d, nil)
+	}
+	p.files.fault = nil
+	p.want(201, "PUT", at+"?digest="+d, nil)
+	if a := p.want(200, "GET", "/v2/a/blobs/"+d, nil); a.body != text {
+		t.Errorf("the blob has %d bytes", len(a.body))
+	}
+	if r := p.healthy(); r.Orphans != 0 {
+		t.Errorf("left: %+v", r)
+	}
 }
 
 func TestMount(t *testing.T) {

@@ -247,6 +247,13 @@ func (c *call) appendBody(se *session, file *os.File) (have int64, err error) {
 	if err != nil {
 		// a write that failed may have reached the file in part, or not the hash
 		se.hash, se.hashed = nil, 0
+		if body := (*bodyError)(nil); !errors.As(err, &body) {
+			// What was acknowledged before stays. The rest must not: on a full disk it
+			// is in the way of everything else.
+			if terr := file.Truncate(have); terr != nil {
+				err = errors.Join(err, fmt.Errorf("take back what did not fit: %w", terr))
+			}
+		}
 		return 0, err
 	}
 	return have + n, nil
@@ -335,6 +342,9 @@ func (c *call) keep(file *os.File, d digest.Digest, size int64, up *uploadRec) e
 	}
 	// the file has its name now, so who hangs up does not end this
 	err := c.cfg.Store.Update(context.WithoutCancel(c.ctx), func(tx store.Tx) error {
+		if err := c.files.step("commit"); err != nil {
+			return err
+		}
 		if err := c.putBlob(tx, d, size); err != nil {
 			return err
 		}
@@ -344,6 +354,12 @@ func (c *call) keep(file *os.File, d digest.Digest, size int64, up *uploadRec) e
 		return c.link(tx, d)
 	})
 	if err != nil {
+		// what has no row is an upload still, to be tried again
+		if there, verr := c.hasRow(context.WithoutCancel(c.ctx), up.UID, d); verr == nil && !there {
+			if rerr := os.Rename(c.files.blob(up.UID, d), file.Name()); rerr != nil {
+				err = errors.Join(err, fmt.Errorf("take back blob: %w", rerr))
+			}
+		}
 		return fmt.Errorf("keep blob: %w", err)
 	}
 	return nil
