@@ -236,3 +236,60 @@ func TestSealKeyRotation(t *testing.T) {
 	e.serve()
 	check()
 }
+
+// TestSecretsInTemplates: what templates write is what the data plane reads, and
+// Resource Manager never shows a value.
+func TestSecretsInTemplates(t *testing.T) {
+	_, _, w := vaultEnv(t, "kv-template")
+	ctx := t.Context()
+	const vault = smallGroup + "/providers/Microsoft.KeyVault/vaults/kv-template"
+	put := func(method, body string) (string, error) {
+		a, err := w.arm(ctx, method, vault+"/secrets/Db", "2023-07-01", body)
+		if bytes.Contains(a.body, []byte("hidden")) {
+			t.Errorf("%s tells the value: %s", method, a.body)
+		}
+		var got struct {
+			Properties struct {
+				SecretURIWithVersion string
+				ContentType          string
+				Attributes           struct{ Enabled bool }
+			}
+			Tags map[string]string
+		}
+		if err == nil {
+			err = json.Unmarshal(a.body, &got)
+		}
+		return fmt.Sprintf("%s %s %t %v", got.Properties.SecretURIWithVersion, got.Properties.ContentType, got.Properties.Attributes.Enabled, got.Tags), err
+	}
+	if _, err := put(http.MethodPut, `{"properties":{"contentType":"text/plain"}}`); err == nil {
+		t.Error("a secret without a value was made")
+	}
+	first, err := put(http.MethodPut, `{"tags":{"a":"b"},"properties":{"value":"hidden-1","contentType":"text/plain","attributes":{"enabled":true}}}`)
+	if err != nil || !strings.HasSuffix(first, " text/plain true map[a:b]") {
+		t.Fatalf("put: %s, %v", first, err)
+	}
+	if same, err := put(http.MethodGet, ""); err != nil || same != first {
+		t.Errorf("get: %s, %v", same, err)
+	}
+	if patched, err := put(http.MethodPatch, `{"tags":{"c":"d"}}`); err != nil || !strings.HasSuffix(patched, "map[c:d]") || patched[:80] != first[:80] {
+		t.Errorf("patch: %s, %v", patched, err)
+	}
+	second, err := put(http.MethodPut, `{"properties":{"value":"hidden-2"}}`)
+	if err != nil || second[:80] == first[:80] {
+		t.Errorf("second: %s, %v", second, err)
+	}
+	var got struct{ Value, ID string }
+	if err := w.vault(ctx, http.MethodGet, "kv-template", "secrets/db", "", &got); err != nil || got.Value != "hidden-2" || !strings.HasPrefix(second, got.ID) {
+		t.Errorf("the data plane reads %+v, %v", got, err)
+	}
+	a, err := w.arm(ctx, http.MethodGet, vault+"/secrets", "2023-07-01", "")
+	if err != nil || strings.Count(string(a.body), `"secretUri"`) != 1 || bytes.Contains(a.body, []byte("hidden")) {
+		t.Errorf("list: %s, %v", a.body, err)
+	}
+	if err := w.vault(ctx, http.MethodPost, "kv-template", "certificates/c/create", smallCertificate, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.arm(ctx, http.MethodPut, vault+"/secrets/c", "2023-07-01", `{"properties":{"value":"x"}}`); err == nil || !strings.Contains(err.Error(), "managed by Key Vault") {
+		t.Errorf("over a certificate's secret: %v", err)
+	}
+}

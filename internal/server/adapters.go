@@ -12,7 +12,6 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/entra"
-	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
 	"github.com/azimuth-ml/azimuth/internal/rp/managedidentity"
 	"github.com/azimuth-ml/azimuth/internal/rp/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -321,48 +320,6 @@ func (c containers) SetRetention(_ context.Context, tx store.Tx, account string,
 
 // Reclaim implements storage.Containers.
 func (c containers) Reclaim() { c.s.blobs.Reclaim() }
-
-// vaults finds vaults among the ARM resources.
-type vaults struct{ s *Server }
-
-// Vault implements vault.Vaults.
-func (v vaults) Vault(ctx context.Context, name string) (*vault.Vault, error) {
-	var out *vault.Vault
-	err := v.s.store.View(ctx, func(tx store.Tx) error {
-		r, err := keyvault.Vault(tx, v.s.kernel.Resources(), name)
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("vault %s: %w", name, vault.ErrNoVault)
-		}
-		if err != nil {
-			return err
-		}
-		out = &vault.Vault{Name: r.Name(), ID: r.ID, UID: r.UID, Location: r.Body.String("location"),
-			RBAC:          r.Body.Bool("properties.enableRbacAuthorization", false),
-			PublicNetwork: !strings.EqualFold(r.Body.String("properties.publicNetworkAccess"), "Disabled"),
-			RetentionDays: r.Body.Int("properties.softDeleteRetentionInDays", 0), PurgeProtection: r.Body.Bool("properties.enablePurgeProtection", false),
-			Premium: strings.EqualFold(r.Body.String("properties.sku.name"), "premium"),
-		}
-		var policies []struct {
-			ObjectID    string `json:"objectId"`
-			Permissions struct {
-				Secrets      []string `json:"secrets"`
-				Keys         []string `json:"keys"`
-				Certificates []string `json:"certificates"`
-			} `json:"permissions"`
-		}
-		if err := r.Body.Decode("properties.accessPolicies", &policies); err != nil {
-			return err
-		}
-		for _, p := range policies {
-			out.Policies = append(out.Policies, vault.Policy{
-				ObjectID: p.ObjectID, Secrets: lower(p.Permissions.Secrets), Keys: lower(p.Permissions.Keys),
-				Certificates: lower(p.Permissions.Certificates),
-			})
-		}
-		return nil
-	})
-	return out, err
-}
 
 func lower(in []string) []string {
 	out := make([]string, len(in))

@@ -32,7 +32,7 @@ func (s *Server) providers() []*arm.Provider {
 			Directory: principals{s.dir}, Roles: func() authorization.Roles { return s.roles },
 		}),
 		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}, Shares: shares{s}}),
-		keyvault.Provider(keyvault.Deps{Contents: s.vaults, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
+		keyvault.Provider(keyvault.Deps{Contents: s.vaults, Secrets: vaultSecrets{s}, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
 		insights.Provider(insights.Deps{Removed: s.forgetTelemetry, Activities: s.activities}),
 		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry}),
 		containerregistry.Provider(containerregistry.Deps{Contents: s.registries}),

@@ -27,6 +27,8 @@ type Contents interface {
 // Deps is what the provider needs.
 type Deps struct {
 	Contents Contents
+	// Secrets may be nil: then templates write none.
+	Secrets Secrets
 	// HoldNames keeps the name of a deleted vault from being used again until
 	// it is purged or its retention is over, as Azure does. Otherwise a new
 	// vault of the name takes the place of the deleted one.
@@ -43,9 +45,13 @@ type provider struct {
 func Provider(deps Deps) *arm.Provider {
 	p := &provider{Deps: deps, deleted: deletedVaults()}
 	const deletedRead = namespace + "/deletedVaults/read"
+	types := []*arm.ResourceType{p.vault()}
+	if deps.Secrets != nil {
+		types = append(types, p.secret())
+	}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{p.vault()},
+		Types:     types,
 		Actions: []arm.Action{
 			{Name: "checkNameAvailability", Permission: namespace + "/checkNameAvailability/read", Handle: p.checkName},
 			{Name: "deletedVaults", Method: http.MethodGet, Permission: deletedRead, Handle: p.listDeleted},
