@@ -344,6 +344,11 @@ func (b *binder) pipe(e exprNode, en *env) *pipe {
 	defer func() { b.depth-- }()
 	switch e := e.(type) {
 	case *pipeExpr:
+		for i := range e.ops {
+			if e.ops[i].name == "invoke" {
+				return b.invoke(e, i, en)
+			}
+		}
 		var p *pipe
 		ops := e.ops
 		if e.src != nil {
@@ -370,6 +375,31 @@ func (b *binder) pipe(e exprNode, en *env) *pipe {
 	}
 	b.fail(e.pos(), "", "a table is expected here")
 	return b.emptyPipe()
+}
+
+// invoke binds `T | invoke f(…)`: f is called with all that comes before as its
+// first argument, and what comes after goes on with its table.
+func (b *binder) invoke(e *pipeExpr, at int, en *env) *pipe {
+	call, ok := e.ops[at].args[0].e.(*callExpr)
+	if !ok {
+		b.op = "invoke"
+		b.fail(e.ops[at].at, "", "a call of a function is expected here")
+		return b.emptyPipe()
+	}
+	if v := en.find(call.fn); v == nil || v.fn == nil {
+		b.op = "invoke"
+		b.fail(call.at, "SEM0260", "Unknown function: '%s'.", call.fn)
+		return b.emptyPipe()
+	}
+	var before exprNode = &pipeExpr{at: e.at, src: e.src, ops: e.ops[:at]}
+	if at == 0 {
+		before = e.src
+	}
+	whole := *call
+	whole.args = append([]argNode{{e: before}}, call.args...)
+	p := b.tableCall(&whole, en)
+	b.operators(p, e.ops[at+1:], en)
+	return p
 }
 
 func (b *binder) operators(p *pipe, ops []opNode, en *env) {

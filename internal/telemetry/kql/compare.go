@@ -136,6 +136,14 @@ func (b *binder) compareExprs(at int, op string, l, r *expr) *expr {
 	if l.typ == String && r.typ == String {
 		return b.compareStrings(at, c, l, r)
 	}
+	// A string that meets a bool is read as one: `success == false` in queries of
+	// Application Insights, where success is a string.
+	switch {
+	case l.typ == String && r.typ == Bool:
+		l = castExpr(l, Bool)
+	case l.typ == Bool && r.typ == String:
+		r = castExpr(r, Bool)
+	}
 	// Strings have no null; in a dynamic they do.
 	l, r = stringNotNull(l), stringNotNull(r)
 	if l.val != nil && r.val == nil {
@@ -248,7 +256,9 @@ func comparable(c comparison, l, r Type) bool {
 		return true
 	case l == String || l == GUID:
 		// There is no order of strings: strcmp() compares them.
-		return (c == cEq || c == cNe) && (l == r || l == GUID && r == String || l == String && r == GUID)
+		return (c == cEq || c == cNe) && (l == r || l == GUID && r == String || l == String && (r == GUID || r == Bool))
+	case l == Bool && r == String:
+		return c == cEq || c == cNe
 	}
 	return l == r
 }

@@ -5,7 +5,7 @@ import "strings"
 // operatorNames lists the tabular operators, with their other spellings.
 func operatorNames() []string {
 	return []string{
-		"as", "count", "distinct", "extend", "filter", "getschema", "join", "limit", "lookup", "make-series",
+		"as", "count", "distinct", "extend", "filter", "getschema", "invoke", "join", "limit", "lookup", "make-series",
 		"mv-expand", "mvexpand", "order", "parse", "parse-where", "print", "project", "project-away", "project-keep",
 		"project-rename", "project-reorder", "range", "render", "sample", "sample-distinct", "search", "serialize", "sort", "summarize",
 		"take", "top", "union", "where",
@@ -64,6 +64,8 @@ func (p *parser) operator() opNode {
 	case "count":
 		p.params(&n)
 	case "getschema":
+	case "invoke":
+		n.args = []argNode{{e: p.postfix()}}
 	case "as":
 		p.params(&n)
 		n.args = []argNode{{names: []string{p.name()}}}
