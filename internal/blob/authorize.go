@@ -88,12 +88,28 @@ func (s *Service) allow(c *call, principal string) error {
 	if !c.acct.HNS || op.need == needNothing {
 		return refuse("AuthorizationPermissionMismatch")
 	}
-	// The ACLs decide, where the path is looked up.
+	return s.bind(c)
+}
+
+// bind leaves what a call may do to the ACLs, where its path is looked up.
+func (s *Service) bind(c *call) (err error) {
 	c.as.bound = true
 	if m, ok := s.cfg.Access.(memberships); ok {
-		if c.as.groups, err = m.Groups(c.r.Context(), principal); err != nil {
-			return fmt.Errorf("find groups of %s: %w", principal, err)
+		if c.as.groups, err = m.Groups(c.r.Context(), c.as.id); err != nil {
+			return fmt.Errorf("find groups of %s: %w", c.as.id, err)
 		}
+	}
+	return nil
+}
+
+// ActFor implements storage.Delegate.
+func (t target) ActFor(_ context.Context, authorized, unauthorized string) error {
+	if unauthorized != "" {
+		t.c.as = &actor{id: unauthorized}
+		return t.s.bind(t.c)
+	}
+	if !t.c.as.bound {
+		t.c.as.id = authorized
 	}
 	return nil
 }

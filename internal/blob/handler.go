@@ -57,6 +57,8 @@ func parseMoment(q url.Values) (*moment, error) {
 // ServeHTTP serves the hosts {account}.{blob,dfs,queue,table,file}.core.windows.net
 // and {account}.z{n}.web.core.windows.net.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, done := s.patient(w, r)
+	defer done()
 	s.run(&call{w: w, r: r, id: storage.RequestID(), version: r.Header.Get("x-ms-version")})
 }
 

@@ -61,6 +61,8 @@ type Service struct {
 	auth *storage.Authorizer
 	ops  *operations
 	dfs  *operations
+	// patience is how long a client may take over a part of its body.
+	patience time.Duration
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -90,6 +92,8 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 		ops:  newOperations(),
 		dfs:  newDFSOperations(),
 		stop: stop,
+
+		patience: patienceTime,
 	}
 	s.tasks.Go(func() {
 		s.eng.reap(background, func(err error) { s.log.Error("blob garbage collection failed", "error", err) })

@@ -60,6 +60,15 @@ type Target interface {
 	Anonymous(ctx context.Context) error
 }
 
+// Delegate is what a Target with access control lists is besides.
+type Delegate interface {
+	// ActFor is called once a user delegation SAS has been allowed what its signer
+	// may do. The signer vouches for authorized, to whom belongs what is made; of
+	// unauthorized, only access control lists say what they may do. One of the two
+	// is "".
+	ActFor(ctx context.Context, authorized, unauthorized string) error
+}
+
 // Grant is by what a request was let pass.
 type Grant struct {
 	// SAS is set when it was one; Permissions are what it has.
@@ -305,9 +314,6 @@ func (a *Authorizer) delegatedSAS(q *Request, need *Need, target Target, t *SAS,
 	if err := CheckSASTimes(t.skt, t.ske, now); err != nil {
 		return err
 	}
-	if t.suoid != "" {
-		return NotImplemented("a user delegation SAS with suoid")
-	}
 	if t.delegatedUser != "" {
 		if t.sv < sasDelegated {
 			return AuthFailed("sduoid is for version %s and later", sasDelegated)
@@ -329,7 +335,17 @@ func (a *Authorizer) delegatedSAS(q *Request, need *Need, target Target, t *SAS,
 	if err := g.permit(t.sp, need.SAS, need.Create); err != nil {
 		return err
 	}
-	return target.Allow(q.HTTP.Context(), t.skoid)
+	if err := target.Allow(q.HTTP.Context(), t.skoid); err != nil {
+		return err
+	}
+	if t.saoid == "" && t.suoid == "" {
+		return nil
+	}
+	d, ok := target.(Delegate)
+	if !ok || !q.Account.HNS || t.saoid != "" && t.suoid != "" {
+		return AuthFailed("saoid or suoid can be given for accounts with a hierarchical namespace")
+	}
+	return d.ActFor(q.HTTP.Context(), t.saoid, t.suoid)
 }
 
 // signedExtras are the headers and query parameters that srh and srq name, as

@@ -166,6 +166,8 @@ func describe(code string) (int, string) {
 		return http.StatusBadRequest, "XML specified is missing a mandatory node."
 	case "NoAuthenticationInformation":
 		return http.StatusUnauthorized, "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."
+	case "OperationTimedOut":
+		return http.StatusInternalServerError, "The operation could not be completed within the permitted time."
 	case "OutOfRangeInput":
 		return http.StatusBadRequest, "One of the request inputs is out of range."
 	case "OutOfRangeQueryParameterValue":
