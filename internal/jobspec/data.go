@@ -151,6 +151,8 @@ func (d *decoder) input(doc *document, n *yaml.Node, key string) Input {
 		d.failf(doc, pn, o.key("path"), "expressions such as %q are for the inputs of pipeline steps", path)
 	case strings.HasPrefix(path, "azureml://registries/"), strings.HasPrefix(path, "azureml:") && !strings.HasPrefix(path, "azureml://"):
 		in.Asset = d.assetRef(doc, pn, o.key("path"), path)
+	case strings.HasSuffix(in.Type, "_model") && runPath.MatchString(path): // what MLflow calls the artifacts of a run
+		in.URI = runPath.ReplaceAllString(path, "azureml://jobs/$1/outputs/artifacts/paths/$2")
 	case remote.MatchString(path):
 		in.URI = path
 	default:

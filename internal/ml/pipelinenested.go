@@ -66,6 +66,7 @@ func (s *Service) openNested(ctx context.Context, tx store.Tx, st *stepState, c 
 		return err
 	}
 	st.Item, st.Status, st.Submitted, st.Nested = c.Item, Running, now, true
+	s.deadlineChanged()
 	if c.Status.Terminal() { // none of its steps could begin
 		st.Status, st.Ended = c.Status, now
 		if c.Error != nil {

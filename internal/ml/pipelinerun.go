@@ -146,6 +146,7 @@ func (s *Service) openSteps(ctx context.Context, p *arm.Put, props arm.Doc, stat
 	if err := s.putRun(p.Tx, r); err != nil {
 		return err
 	}
+	s.deadlineChanged()
 	p.After(func() { s.writePipelineLog(context.WithoutCancel(ctx), ws.Account, r.Item) })
 	return nil
 }
@@ -579,9 +580,17 @@ func (s *Service) writeLogs(ctx context.Context, account, item string) (parent s
 
 // logStep writes the log of the pipeline that a job is a step of.
 func (s *Service) logStep(ctx context.Context, r *run) {
-	if r.Parent == "" || r.Deleted {
-		return
+	if r.Parent != "" && !r.Deleted {
+		s.logFrom(ctx, r, r.Parent)
 	}
+}
+
+// logPipeline writes the log of a pipeline and of those that it is in.
+func (s *Service) logPipeline(ctx context.Context, r *run) { s.logFrom(ctx, r, r.Item) }
+
+// logFrom writes the log of the pipeline that an item is, in the workspace of r, and of
+// those that it is in.
+func (s *Service) logFrom(ctx context.Context, r *run, item string) {
 	var account string
 	err := s.cfg.Store.View(ctx, func(tx store.Tx) error {
 		job, err := arm.ParseID(r.Job)
@@ -598,7 +607,7 @@ func (s *Service) logStep(ctx context.Context, r *run) {
 		s.log.Warn("find the log of a pipeline", "job", r.Job, "error", err)
 		return
 	}
-	for item := r.Parent; item != ""; {
+	for item != "" {
 		item = s.writePipelineLog(ctx, account, item)
 	}
 }

@@ -137,6 +137,7 @@ func runRecords() store.Collection[run] {
 				}
 				return out
 			},
+			byDeadline: (*run).deadline,
 		},
 	}
 }

@@ -161,6 +161,9 @@ type Service struct {
 	// pipelineLogs is held while the log of a pipeline is written.
 	pipelineLogs sync.Mutex
 
+	// deadlines says that the time limits of sweeps have changed.
+	deadlines chan struct{}
+
 	tails tails
 	stop  context.CancelFunc
 	ctx   context.Context // ends with Close
@@ -201,7 +204,7 @@ func New(cfg Config) (*Service, error) {
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Service{cfg: cfg, log: cfg.Log, runs: runRecords(), tails: tails{by: map[string]*tail{}}, ctx: ctx, stop: stop}
+	s := &Service{deadlines: make(chan struct{}, 1), cfg: cfg, log: cfg.Log, runs: runRecords(), tails: tails{by: map[string]*tail{}}, ctx: ctx, stop: stop}
 	s.tracking = mlflow.New(mlflow.Config{Store: cfg.Store, Clock: cfg.Clock, Access: s, Artifacts: artifacts{s}, Models: models{s}, Watch: s.metricsLogged, Log: cfg.Log})
 	return s, nil
 }
@@ -213,9 +216,11 @@ func (s *Service) Attach(c Compute) { s.compute = c }
 // Tracking is the tracking store of all workspaces, in which every job is a run.
 func (s *Service) Tracking() *mlflow.Service { return s.tracking }
 
-// Start takes up in the background what a former process left to clean up.
+// Start takes up in the background what a former process left to clean up, and ends
+// sweeps when their time is over.
 func (s *Service) Start() {
 	s.tasks.Go(s.collect)
+	s.tasks.Go(s.keepDeadlines)
 }
 
 // Close stops following logs and waits for it. Jobs go on, and Started is called

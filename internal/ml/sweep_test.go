@@ -3,6 +3,7 @@ package ml_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
@@ -221,4 +222,27 @@ func TestSweepStopsTrialsEarly(t *testing.T) {
 		}
 		return nil
 	}))
+}
+
+// TestSweepEndsInTime has trials that wait all the time, and a restart in between.
+func TestSweepEndsInTime(t *testing.T) {
+	h := newHarness(t)
+	h.Want(201, "PUT", h.jobID("s"), sweepJob())
+	h.Want(201, "PUT", h.jobID("later"), sweepJob("limits", doc{"jobLimitsType": "Sweep", "maxTotalTrials": 1, "timeout": "PT2H"}))
+	h.Clock.Step(30 * time.Minute)
+	h.restart()
+	if got := h.status("s"); got != "Running" {
+		t.Fatalf("sweep is %s", got)
+	}
+	h.Clock.Step(31 * time.Minute)
+	h.await("s", "CancelRequested")
+	if got := h.status("s_0") + " " + h.status("later"); got != "CancelRequested Running" {
+		t.Errorf("trial and the other sweep are %s", got)
+	}
+	h.end("s", "0", canceled())
+	h.end("s", "1", canceled())
+	j := h.Want(200, "GET", h.jobID("s"), nil).Body
+	if j.String("properties.status") != "Canceled" || j.String("properties.error.code") != "JobTimeout" {
+		t.Errorf("sweep is %v", j.Get("properties"))
+	}
 }
