@@ -53,7 +53,7 @@ func functions() map[string]*function {
 		"todouble": "toreal", "toboolean": "tobool", "totime": "totimespan", "iif": "iff",
 		"parsejson": "parse_json", "todynamic": "parse_json", "toobject": "parse_json", "pack": "bag_pack", "pack_dictionary": "bag_pack",
 		"notnull": "isnotnull", "notempty": "isnotempty", "arraylength": "array_length",
-		"columnifexists": "column_ifexists", "replace": "replace_regex", "array_strcat": "strcat_array", "array_iif": "array_iff",
+		"columnifexists": "column_ifexists", "extractjson": "extract_json", "parseurl": "parse_url", "parseurlquery": "parse_urlquery", "replace": "replace_regex", "array_strcat": "strcat_array", "array_iif": "array_iff",
 	} {
 		if f, ok := all[name]; ok && all[alias] == nil {
 			all[alias] = f

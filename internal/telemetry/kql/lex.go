@@ -216,8 +216,8 @@ func (l *lexer) name() error {
 		return nil
 	}
 	switch word {
-	case "true", "false":
-		l.emit(token{kind: tLiteral, val: BoolValue(word == "true"), typ: Bool}, i)
+	case "true", "false", "True", "False", "TRUE", "FALSE":
+		l.emit(token{kind: tLiteral, val: BoolValue(word[0]|0x20 == 't'), typ: Bool}, i)
 		return nil
 	case "datetime", "date", "timespan", "time", "guid", "uuid", "uniqueid", "int", "long", "real", "double", "bool", "boolean", "decimal", "dynamic":
 		j := i

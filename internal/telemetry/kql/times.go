@@ -67,6 +67,9 @@ func parseISO(s string) (Value, bool) {
 		return false
 	}
 	y := num(4)
+	if i == len(s) && y > 0 { // a year alone
+		return DateTimeValue(time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC)), true
+	}
 	if i < 0 || !skip('-') && !skip('.') && !skip('/') {
 		return Value{}, false
 	}
