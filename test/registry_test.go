@@ -138,6 +138,15 @@ func TestRegistry(t *testing.T) {
 	if _, err := remote.Image(admin.ref(serverOne+"/team/busy:1"), admin.opts()...); err == nil {
 		t.Error("the admin user pulls although it is off")
 	}
+	log, err := os.ReadFile(filepath.Join(e.home, "run", "server.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{password, w.owner.ClientSecret, "eyJ"} { // as tokens begin
+		if bytes.Contains(log, []byte(secret)) {
+			t.Errorf("the log has %q", secret)
+		}
+	}
 	// a registry goes with its images
 	e.run("down", dir)
 	e.await("the files of the registries are gone", func() bool {

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -430,6 +431,26 @@ func BenchmarkClientCredentials(b *testing.B) {
 		if w.Code != 200 {
 			body, _ := io.ReadAll(w.Body)
 			b.Fatal(string(body))
+		}
+	}
+}
+
+// TestAuthenticateClient holds that a client ID and secret speak for a service
+// principal, and nothing else does.
+func TestAuthenticateClient(t *testing.T) {
+	h := newHome(t)
+	owner, err := h.Bootstrap(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.AuthenticateClient(t.Context(), strings.ToUpper(owner.ClientID), owner.ClientSecret)
+	if err != nil || p.ObjectID != owner.ObjectID {
+		t.Errorf("the owner is %+v, %v", p, err)
+	}
+	for _, c := range [][2]string{{owner.ClientID, "no"}, {owner.ClientID, ""}, {owner.ObjectID, owner.ClientSecret}, {"nobody", owner.ClientSecret}, {"", ""}} {
+		refused := (*entra.AuthError)(nil)
+		if p, err := h.AuthenticateClient(t.Context(), c[0], c[1]); !errors.As(err, &refused) {
+			t.Errorf("%q: %+v, %v", c, p, err)
 		}
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/rp/containerregistry"
 	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
+	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
 const registry = rptest.Group + "/providers/Microsoft.ContainerRegistry/registries/acrOne"
@@ -70,4 +72,45 @@ func TestNames(t *testing.T) {
 	e.Refused(http.StatusBadRequest, "InvalidName", "", "PUT", rptest.Group+"/providers/Microsoft.ContainerRegistry/registries/a-b-c", body3)
 	e.Refused(http.StatusBadRequest, "InvalidParameterValue", "Gold", "PUT", registry+"2", `{"location":"eastus","sku":{"name":"Gold"}}`)
 	e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", "publicNetworkAccess", "PUT", registry+"2", `{"location":"eastus","sku":{"name":"Premium"},"properties":{"publicNetworkAccess":"Disabled"}}`)
+}
+
+// contents stands in for the data plane.
+type contents struct {
+	bytes     map[string]int64
+	deleted   []string
+	reclaimed int
+}
+
+func (c *contents) DeleteRegistry(_ store.Tx, uid string) error {
+	c.deleted = append(c.deleted, uid)
+	return nil
+}
+
+func (c *contents) Usage(_ store.Tx, uid string) (int64, error) { return c.bytes[uid], nil }
+func (c *contents) Reclaim()                                    { c.reclaimed++ }
+
+func TestContents(t *testing.T) {
+	c := &contents{}
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), containerregistry.Provider(containerregistry.Deps{Contents: c}))
+	e.NewGroup()
+	e.Want(http.StatusOK, "PUT", registry, body5)
+	var found *arm.Resource
+	if err := e.Store.View(t.Context(), func(tx store.Tx) (err error) {
+		found, err = containerregistry.Registry(tx, e.Kernel.Resources(), "acrone")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if user, passwords, ok := containerregistry.Admin(found); !ok || user != "acrOne" || len(passwords) != 2 {
+		t.Errorf("the admin user is %q with %d passwords, %v", user, len(passwords), ok)
+	}
+	c.bytes = map[string]int64{found.UID: 12345}
+	usage := e.Want(http.StatusOK, "GET", registry+"/listUsages", nil)
+	if size := usage.Body.List("value")[0].(map[string]any); size["name"] != "Size" || size["currentValue"] != 12345.0 || size["limit"] != float64(100<<30) {
+		t.Errorf("usage: %s", usage.Raw)
+	}
+	e.Want(http.StatusOK, "DELETE", registry, nil)
+	if len(c.deleted) != 1 || c.deleted[0] != found.UID || c.reclaimed != 1 {
+		t.Errorf("deleted %q, reclaimed %d times", c.deleted, c.reclaimed)
+	}
 }
