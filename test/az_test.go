@@ -136,6 +136,37 @@ func TestAzureCLI(t *testing.T) {
 	e.azFails("AADSTS7000215", "login", "--service-principal", "-u", account.User.Name, "-p", "wrong", "--tenant", account.TenantID)
 }
 
+// TestAzureCLIPrivateDNS keeps a zone with the one group of "az network" that
+// Debian's azure-cli 2.45 can load.
+func TestAzureCLIPrivateDNS(t *testing.T) {
+	need(t, "az")
+	t.Parallel()
+	e := newEnv(t)
+	e.run("up", write(t, map[string]string{"main.tf": ""})) // starts the server
+	e.az(nil, "group", "create", "-n", "rg-dns", "-l", "westeurope")
+	zone := []string{"-g", "rg-dns", "-z", "lab.internal"}
+	dns := func(out any, words string, args ...string) {
+		t.Helper()
+		e.az(out, append(append(append([]string{"network", "private-dns"}, strings.Fields(words)...), zone...), args...)...)
+	}
+	e.az(nil, "network", "private-dns", "zone", "create", "-g", "rg-dns", "-n", "lab.internal")
+	var set struct {
+		FQDN     string
+		ARecords []struct{ Ipv4Address string }
+	}
+	dns(nil, "record-set a add-record", "-n", "db", "-a", "10.0.0.9")
+	dns(&set, "record-set a add-record", "-n", "db", "-a", "10.0.0.10")
+	if set.FQDN != "db.lab.internal." || len(set.ARecords) != 2 {
+		t.Errorf("record set: %+v", set)
+	}
+	dns(nil, "record-set cname set-record", "-n", "www", "-c", "db.lab.internal")
+	var all []struct{ Type string }
+	if dns(&all, "record-set list"); len(all) != 3 || all[1].Type != "Microsoft.Network/privateDnsZones/CNAME" {
+		t.Errorf("record sets: %+v", all)
+	}
+	e.az(nil, "network", "private-dns", "zone", "delete", "-g", "rg-dns", "-n", "lab.internal", "--yes")
+}
+
 // TestAzureCLIStorage moves a blob with each way to sign a request.
 func TestAzureCLIStorage(t *testing.T) {
 	need(t, "az")

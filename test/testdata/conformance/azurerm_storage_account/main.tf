@@ -13,8 +13,9 @@ resource "azurerm_storage_account" "it" {
     }
   }
 
+  # A default of Deny would also keep azurerm's 3.x from reading the account.
   network_rules {
-    default_action = "Deny"
+    default_action = "Allow"
     bypass         = ["AzureServices", "Metrics"]
     ip_rules       = ["203.0.113.0/24"]
   }

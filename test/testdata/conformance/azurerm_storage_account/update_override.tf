@@ -1,9 +1,7 @@
 resource "azurerm_storage_account" "it" {
-  account_replication_type      = "GRS"
-  access_tier                   = "Cool"
-  shared_access_key_enabled     = true
-  public_network_access_enabled = false
-  tags                          = { team = "platform" }
+  account_replication_type = "GRS"
+  access_tier              = "Cool"
+  tags                     = { team = "platform" }
 
   blob_properties {
     versioning_enabled = false
@@ -15,6 +13,7 @@ resource "azurerm_storage_account" "it" {
 
   network_rules {
     default_action = "Allow"
-    ip_rules       = []
+    bypass         = ["AzureServices"]
+    ip_rules       = ["198.51.100.7"]
   }
 }
