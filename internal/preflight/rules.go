@@ -26,6 +26,7 @@ func Rules() []Rule {
 		{"compute-identity", typeCompute, computeIdentity},
 		{"classic-application-insights", typeInsights, classicInsights},
 		{"registry-private-endpoint", typeRegistry, registryPrivateEndpoint},
+		{"private-endpoint-registry-sku", typeEndpoint, endpointRegistrySKU},
 		{"low-priority-retirement", typeCompute, lowPriority},
 		{"instance-never-stops", typeCompute, instanceNeverStops},
 		{"compute-name", typeCompute, computeName},
@@ -222,6 +223,31 @@ func registryPrivateEndpoint(v *View, r *arm.Resource) (*Finding, error) {
 		Fix:     "Set sku = \"Premium\" where the registry gets a private endpoint.",
 		Source:  "Azure ML docs, how-to-secure-workspace-vnet (2024-07-08)",
 	}, nil
+}
+
+// A registry of another tier takes no private endpoint. Azure's code is not known;
+// the words are those of its documentation.
+func endpointRegistrySKU(v *View, e *arm.Resource) (*Finding, error) {
+	for _, list := range []string{"properties.privateLinkServiceConnections", "properties.manualPrivateLinkServiceConnections"} {
+		for _, c := range e.Body.List(list) {
+			m, _ := c.(map[string]any)
+			id, err := arm.ParseID(arm.Doc(m).String("properties.privateLinkServiceId"))
+			if err != nil || !strings.EqualFold(id.Type(), typeRegistry) {
+				continue
+			}
+			registry, err := v.Get(id.String())
+			if err != nil || registry == nil || strings.EqualFold(registry.Body.String("sku.name"), "Premium") {
+				return nil, err
+			}
+			return &Finding{
+				Severity: Refused, Argument: "private_service_connection", Unverified: true,
+				Code: "BadRequest", Message: fmt.Sprintf("Your Azure Container Registry must be Premium version. Registry %s is %s.", registry.Name(), registry.Body.String("sku.name")),
+				Fix:    fmt.Sprintf("Set sku = \"Premium\" on registry %q, or leave its private endpoint out.", registry.Name()),
+				Source: "Azure ML docs, how-to-secure-workspace-vnet; Azure Container Registry docs, container-registry-private-link",
+			}, nil
+		}
+	}
+	return nil, nil
 }
 
 // P4. What Azure answers after the date is not known.

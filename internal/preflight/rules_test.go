@@ -21,6 +21,7 @@ const (
 	workspace = prefix + "Microsoft.MachineLearningServices/workspaces/mlw"
 	insights  = prefix + "Microsoft.Insights/components/ai"
 	vnet      = prefix + "Microsoft.Network/virtualNetworks/vnet"
+	endpoint  = prefix + "Microsoft.Network/privateEndpoints/pe"
 	principal = "11111111-1111-1111-1111-111111111111"
 )
 
@@ -28,9 +29,11 @@ func doc(s string) arm.Doc {
 	d := arm.Doc{}
 	for pair := range strings.FieldsSeq(s) {
 		path, value, _ := strings.Cut(pair, "=")
-		switch value {
-		case "true", "false":
+		switch {
+		case value == "true", value == "false":
 			d.Set(path, value == "true")
+		case strings.HasPrefix(path, "connection"): // of a private endpoint
+			d.Set("properties.privateLinkServiceConnections", []any{map[string]any{"properties": map[string]any{"privateLinkServiceId": value}}})
 		default:
 			d.Set(path, value)
 		}
@@ -89,6 +92,9 @@ func TestRules(t *testing.T) {
 		{"instance", map[string]string{instance: "properties.computeType=ComputeInstance properties.properties.vmSize=Standard_D4s_v3 identity.principalId=" + principal}, "instance-never-stops:warning"},
 		{"instance that stops", map[string]string{instance: "properties.computeType=ComputeInstance properties.properties.vmSize=Standard_D4s_v3 properties.properties.idleTimeBeforeShutdown=PT30M identity.principalId=" + principal}, ""},
 		{"private endpoints in view", map[string]string{vnet: "location=eastus", vnet + "/subnets/snet-private-endpoints": "properties.addressPrefix=10.0.0.0/24"}, "registry-private-endpoint:warning"},
+		{"an endpoint to a small registry", map[string]string{endpoint: "connection=" + registry}, "private-endpoint-registry-sku:refused registry-private-endpoint:warning"},
+		{"an endpoint to a large registry", map[string]string{registry: "sku.name=Premium", endpoint: "connection=" + registry}, ""},
+		{"an endpoint to an account", map[string]string{registry: "sku.name=Premium", endpoint: "connection=" + account}, ""},
 		{"a name with a dash and a number", map[string]string{
 			cluster:                       "",
 			workspace + "/computes/cpu-1": "properties.computeType=AmlCompute properties.properties.vmSize=Standard_D4s_v3 identity.principalId=" + principal}, "compute-name:warning"},
