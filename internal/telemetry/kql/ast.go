@@ -132,6 +132,7 @@ type opNode struct {
 	types  []Type      // mv-expand: one per argument, 0 where there is none
 	limit  exprNode    // mv-expand
 	render *Render
+	sub    *pipeExpr // mv-apply
 }
 
 type columnPat struct {

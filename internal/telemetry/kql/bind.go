@@ -34,7 +34,8 @@ type binder struct {
 	x   *exec
 	// window is where row_number(), prev() and the like find their rows, nil where
 	// the input's order is not defined.
-	window *window
+	window  *window
+	inApply int // how deep in the inner pipes of mv-apply
 }
 
 // env is a chain of variables, innermost first.

@@ -37,7 +37,7 @@ func windowFunctions() map[string]*function {
 // rowWindow returns the window of the operator being bound.
 func (b *binder) rowWindow(e *callExpr, sc *scope) *window {
 	if b.window == nil || sc == nil || sc.lay == nil {
-		// The words of the service.
+		// The words of the service; in mv-apply they are not supported.
 		b.fail(e.at, "", "Function '%s' cannot be invoked in current context. Details: the row set must be serialized", e.fn)
 		return nil
 	}

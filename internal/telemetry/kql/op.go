@@ -15,7 +15,7 @@ func (b *binder) operator(p *pipe, n *opNode, en *env) *env {
 		b.fail(n.at, "", "nothing may follow render")
 		return nil
 	}
-	if p.serial {
+	if p.serial && b.inApply == 0 {
 		b.window = &window{}
 	}
 	whole := p.whole
@@ -28,7 +28,9 @@ func (b *binder) operator(p *pipe, n *opNode, en *env) *env {
 		p.whole = whole
 	case "serialize":
 		p.serial = true
-		b.window = &window{}
+		if b.inApply == 0 {
+			b.window = &window{}
+		}
 		b.extend(p, n.args, en)
 		p.whole = whole
 	case "project":
@@ -63,6 +65,8 @@ func (b *binder) operator(p *pipe, n *opNode, en *env) *env {
 		b.getschema(p)
 	case "mv-expand":
 		b.mvExpand(p, n, en)
+	case "mv-apply":
+		b.mvApply(p, n, en)
 	case "parse", "parse-where":
 		b.parseText(p, n, en)
 	case "join", "lookup":

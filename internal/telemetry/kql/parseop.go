@@ -6,7 +6,7 @@ import "strings"
 func operatorNames() []string {
 	return []string{
 		"as", "count", "distinct", "extend", "filter", "getschema", "invoke", "join", "limit", "lookup", "make-series",
-		"mv-expand", "mvexpand", "order", "parse", "parse-where", "print", "project", "project-away", "project-keep",
+		"mv-apply", "mv-expand", "mvexpand", "order", "parse", "parse-where", "print", "project", "project-away", "project-keep",
 		"project-rename", "project-reorder", "range", "render", "sample", "sample-distinct", "search", "serialize", "sort", "summarize",
 		"take", "top", "union", "where",
 	}
@@ -112,6 +112,22 @@ func (p *parser) operator() opNode {
 		n.name = "mv-expand"
 		p.params(&n)
 		p.expansions(&n)
+	case "mv-apply":
+		p.params(&n)
+		p.expansions(&n)
+		p.expectWord("on")
+		p.expect("(")
+		n.sub = &pipeExpr{at: p.tok().at}
+		if p.enter() {
+			for p.err == nil {
+				n.sub.ops = append(n.sub.ops, p.operator())
+				if !p.accept("|") {
+					break
+				}
+			}
+			p.expect(")")
+		}
+		p.leave()
 	case "parse", "parse-where":
 		p.params(&n)
 		n.args = []argNode{{e: p.expr()}}
@@ -179,6 +195,8 @@ func isParam(op, name string) bool {
 		return name == "kind"
 	case "union":
 		return name == "kind" || name == "withsource" || name == "with_source" || name == "isfuzzy"
+	case "mv-apply":
+		return name == "with_itemindex"
 	case "mv-expand", "mvexpand":
 		return name == "kind" || name == "bagexpansion" || name == "with_itemindex"
 	case "parse", "parse-where":
