@@ -137,6 +137,8 @@ func asRefusal(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case storage.HasCode(err, "ShareSizeLimitReached"):
+		return err
 	case errors.Is(err, fs.ErrNotExist):
 		return storage.Refuse("ResourceNotFound")
 	case errors.Is(err, syscall.ENOTEMPTY): // which is an ErrExist, too

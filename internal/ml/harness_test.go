@@ -23,10 +23,13 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/environment"
+	"github.com/azimuth-ml/azimuth/internal/files"
+	"github.com/azimuth-ml/azimuth/internal/fileshare"
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
 	"github.com/azimuth-ml/azimuth/internal/seal"
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -161,6 +164,7 @@ type harness struct {
 	ML      *ml.Service
 	Manager *compute.Manager
 	Blobs   *blobs
+	Files   *lateFiles
 	Roles   map[string]bool
 	Ticks   chan time.Time
 	Data    *httptest.Server // the data plane
@@ -236,9 +240,9 @@ func (h *harness) open(opts ...option) {
 	}
 	c := h.Clock
 	tokens := &lateTokens{}
-	h.Blobs = &blobs{}
+	h.Blobs, h.Files = &blobs{}, &lateFiles{}
 	svc, err = ml.New(ml.Config{
-		Store: lazy, Clock: c, Blobs: h.Blobs, Accounts: accounts{}, Identities: identities{}, Tokens: tokens,
+		Store: lazy, Clock: c, Blobs: h.Blobs, Files: h.Files, Accounts: accounts{}, Identities: identities{}, Tokens: tokens,
 		Authenticator: access{}, Authorizer: access{h.Roles},
 		Capacity: func(context.Context) (compute.Capacity, error) { return compute.Capacity{CPUs: 2, MemoryGiB: 8}, nil },
 		BaseEnv:  []string{"PATH=" + h.searchPath(), "LANG=C.UTF-8"},
@@ -266,6 +270,11 @@ func (h *harness) open(opts ...option) {
 		Store: env.Store, Clock: c, Accounts: accounts{}, Access: noAccess{}, Dir: filepath.Join(h.dir, "blobs"), TenantID: rptest.Tenant,
 	})
 	h.must(err)
+	dirs, err := fileshare.Open(filepath.Join(h.dir, "files"))
+	h.must(err)
+	h.Files.Service = files.Open(h.t.Context(), files.Config{Dirs: dirs, Config: storage.Config{
+		Store: env.Store, Clock: c, Accounts: accounts{}, Access: noAccess{}, TenantID: rptest.Tenant,
+	}})
 	for _, o := range opts {
 		o(h)
 	}
@@ -292,10 +301,16 @@ func (h *harness) open(opts ...option) {
 		if err := h.Blobs.Service.Close(); err != nil {
 			h.t.Error(err)
 		}
+		if err := h.Files.Close(); err != nil {
+			h.t.Error(err)
+		}
 		closeEnv()
 		h.stop = func() {}
 	}
 }
+
+// lateFiles is the file service, which is made after the service that uses it.
+type lateFiles struct{ *files.Service }
 
 // searchPath is where the jobs look for programs.
 func (h *harness) searchPath() string {

@@ -83,7 +83,6 @@ func TestJobRefusals(t *testing.T) {
 		{"j", 400, "UserError", "datastore 'nope'", []any{"inputs.d", in("uri_file", "azureml://datastores/nope/paths/x")}},
 		{"j", 400, "UserError", "was not found", []any{"inputs.d", in("uri_file", "azureml:iris:1")}},
 		{"j", 501, "NotImplementedByAzimuth", "data from 'example.com'", []any{"inputs.d", in("uri_file", "https://example.com/x")}},
-		{"j", 501, "NotImplementedByAzimuth", "AzureFile", []any{"inputs.d", in("uri_file", "azureml://datastores/workspacefilestore/paths/x")}},
 		{"j", 400, "UserError", "is invalid", []any{"inputs.a-b", in("uri_file", "x")}},
 		{"j", 400, "UserError", "must be in a datastore", []any{"outputs.o", map[string]any{"jobOutputType": "uri_folder", "uri": "https://stdefault.blob.core.windows.net/c/x"}}},
 		{"j", 501, "NotImplementedByAzimuth", "services of type 'JupyterLab'", []any{"services.lab", map[string]any{"jobServiceType": "JupyterLab"}}},

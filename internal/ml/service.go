@@ -76,6 +76,20 @@ type Blobs interface {
 	ListBlobs(ctx context.Context, account, container, prefix string) iter.Seq2[*blob.Properties, error]
 }
 
+// Files reads and writes the files of file shares without asking who may: this
+// package has decided that. *files.Service implements it.
+type Files interface {
+	// EnsureShare makes a share unless it is there.
+	EnsureShare(ctx context.Context, account, share string) error
+	// OpenFile opens a file for reading. What is not there is an error that wraps
+	// fs.ErrNotExist.
+	OpenFile(ctx context.Context, account, share, name string) (io.ReadCloser, error)
+	// ListFiles yields the paths of the files below a directory.
+	ListFiles(ctx context.Context, account, share, dir string) iter.Seq2[string, error]
+	// PutFile makes a file of all of r, with the directories that it is in.
+	PutFile(ctx context.Context, account, share, name string, r io.Reader) error
+}
+
 // Identities lets the processes of a job get tokens for a managed identity.
 type Identities interface {
 	// Grant returns the environment variables ("KEY=value") with which tokens for
@@ -118,6 +132,7 @@ type Config struct {
 	Store         store.Store
 	Clock         clock.Clock
 	Blobs         Blobs
+	Files         Files
 	Accounts      blob.Accounts
 	Identities    Identities
 	Tokens        Tokens
@@ -194,7 +209,7 @@ func New(cfg Config) (*Service, error) {
 		name string
 		set  bool
 	}{
-		{"Store", cfg.Store != nil}, {"Clock", cfg.Clock != nil}, {"Blobs", cfg.Blobs != nil}, {"Accounts", cfg.Accounts != nil},
+		{"Store", cfg.Store != nil}, {"Clock", cfg.Clock != nil}, {"Blobs", cfg.Blobs != nil}, {"Files", cfg.Files != nil}, {"Accounts", cfg.Accounts != nil},
 		{"Identities", cfg.Identities != nil}, {"Tokens", cfg.Tokens != nil},
 		{"Authenticator", cfg.Authenticator != nil}, {"Authorizer", cfg.Authorizer != nil},
 		{"Capacity", cfg.Capacity != nil},

@@ -28,8 +28,20 @@ type place struct {
 	Credentials    string
 	Key            string
 	Tenant, Client string
-	// Type is the datastore's type.
+	// Type is the datastore's type. Of typeFile, Container is a file share.
 	Type string
+}
+
+// typeFile is the type of datastores that are file shares.
+const typeFile = "AzureFile"
+
+// url is where it is, for people.
+func (p *place) url() string {
+	service := "blob"
+	if p.Type == typeFile {
+		service = "file"
+	}
+	return fmt.Sprintf("https://%s.%s.core.windows.net/%s/%s", p.Account, service, p.Container, p.Path)
 }
 
 var datastoreURI = sync.OnceValue(func() *regexp.Regexp {
@@ -196,6 +208,11 @@ func (s *Service) inDatastore(ctx context.Context, tx store.Tx, ws *workspace, n
 		at.Container = props.String("containerName")
 	case "AzureDataLakeGen2":
 		at.Container = props.String("filesystem")
+	case typeFile:
+		at.Container = props.String("fileShareName")
+		if at.Credentials == "Sas" {
+			return nil, arm.NotImplemented("data in a datastore of type '%s' with a shared access signature ('%s')", at.Type, name)
+		}
 	default:
 		return nil, arm.NotImplemented("data in a datastore of type '%s' ('%s')", at.Type, name)
 	}
@@ -267,7 +284,7 @@ func (s *Service) mayUse(ctx context.Context, at *place, principal string, write
 			return fmt.Errorf("the service principal%s cannot sign in: %s", ofDatastore(at), plain(err))
 		}
 	default:
-		if write {
+		if write || at.Type == typeFile {
 			break
 		}
 		public, err := s.cfg.Blobs.PublicAccess(ctx, at.Account, at.Container)
@@ -282,10 +299,15 @@ func (s *Service) mayUse(ctx context.Context, at *place, principal string, write
 	if write {
 		action = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write"
 	}
+	scope := account.ID + "/blobServices/default/containers/" + at.Container
+	if at.Type == typeFile {
+		action = strings.Replace(action, "blobServices/containers/blobs", "fileServices/fileshares/files", 1)
+		scope = account.ID + "/fileServices/default/fileshares/" + at.Container
+	}
 	if principal == "" {
 		return fmt.Errorf("AuthenticationFailed: the job has no identity to reach the storage account '%s' with: give its compute a managed identity and that a role on the account; on serverless compute, give the job the identity user_identity or managed", at.Account)
 	}
-	ok, err := s.cfg.Authorizer.Allowed(ctx, principal, action, true, account.ID+"/blobServices/default/containers/"+at.Container)
+	ok, err := s.cfg.Authorizer.Allowed(ctx, principal, action, true, scope)
 	if err != nil {
 		return fmt.Errorf("authorize %s: %w", action, err)
 	}

@@ -259,7 +259,7 @@ func (s *Service) collectResults(ctx context.Context, r *run, end bool) error {
 			if err := s.mayUse(ctx, at, principal, true, false); err != nil {
 				return userError("properties.outputs."+name, "Output %s: %s", name, err)
 			}
-			if err := s.cfg.Blobs.EnsureContainer(ctx, at.Account, at.Container); err != nil {
+			if err := s.ensure(ctx, at); err != nil {
 				return err
 			}
 			if err := s.upload(ctx, outputPath(t.Root, name), at); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"mime"
 	"os"
 	"path"
@@ -29,14 +30,14 @@ func (s *Service) download(ctx context.Context, at *place, dir string, single bo
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, err
 	}
-	where := fmt.Sprintf("https://%s.blob.core.windows.net/%s/%s", at.Account, at.Container, at.Path)
+	where := at.url()
 	if name := path.Base(at.Path); at.Path != "" && !strings.HasSuffix(at.Path, "/") {
-		_, err := s.cfg.Blobs.StatBlob(ctx, at.Account, at.Container, at.Path)
+		there, err := s.isFile(ctx, at)
 		switch {
-		case err == nil:
-			return 1, s.downloadBlob(ctx, at, at.Path, dir, name)
-		case !blob.HasCode(err, "BlobNotFound") && !blob.HasCode(err, "ContainerNotFound"):
+		case err != nil:
 			return 0, fmt.Errorf("%s: %w", where, err)
+		case there:
+			return 1, s.downloadBlob(ctx, at, at.Path, dir, name)
 		}
 	}
 	if single {
@@ -49,19 +50,15 @@ func (s *Service) download(ctx context.Context, at *place, dir string, single bo
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(transfers)
 	n := 0
-	for b, err := range s.cfg.Blobs.ListBlobs(ctx, at.Account, at.Container, prefix) {
+	for name, err := range s.filesBelow(ctx, at, prefix) {
 		if err != nil {
 			if werr := g.Wait(); werr != nil {
 				err = werr
 			}
 			return 0, fmt.Errorf("%s: %w", where, err)
 		}
-		rel := strings.TrimPrefix(b.Name, prefix)
-		if rel == "" || strings.HasSuffix(rel, "/") || b.Metadata["hdi_isfolder"] == "true" {
-			continue // a directory of an account with a hierarchical namespace
-		}
+		rel := strings.TrimPrefix(name, prefix)
 		n++
-		name := b.Name
 		g.Go(func() error { return s.downloadBlob(ctx, at, name, dir, rel) })
 	}
 	if err := g.Wait(); err != nil {
@@ -73,12 +70,74 @@ func (s *Service) download(ctx context.Context, at *place, dir string, single bo
 	return n, nil
 }
 
+// isFile reports whether there is a file at a place, and not a directory of some.
+func (s *Service) isFile(ctx context.Context, at *place) (bool, error) {
+	if at.Type == typeFile {
+		f, err := s.cfg.Files.OpenFile(ctx, at.Account, at.Container, at.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		return true, f.Close()
+	}
+	_, err := s.cfg.Blobs.StatBlob(ctx, at.Account, at.Container, at.Path)
+	if blob.HasCode(err, "BlobNotFound") || blob.HasCode(err, "ContainerNotFound") {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// filesBelow yields the names of the files below a directory of a place's
+// container or share. prefix is the directory, with a slash behind it unless it
+// is empty.
+func (s *Service) filesBelow(ctx context.Context, at *place, prefix string) iter.Seq2[string, error] {
+	if at.Type == typeFile {
+		return s.cfg.Files.ListFiles(ctx, at.Account, at.Container, strings.TrimSuffix(prefix, "/"))
+	}
+	return func(yield func(string, error) bool) {
+		for b, err := range s.cfg.Blobs.ListBlobs(ctx, at.Account, at.Container, prefix) {
+			if err == nil && (b.Name == prefix || strings.HasSuffix(b.Name, "/") || b.Metadata["hdi_isfolder"] == "true") {
+				continue // a directory of an account with a hierarchical namespace
+			}
+			name := ""
+			if err == nil {
+				name = b.Name
+			}
+			if !yield(name, err) {
+				return
+			}
+		}
+	}
+}
+
+// openAt opens a file of a place's container or share.
+func (s *Service) openAt(ctx context.Context, at *place, name string) (io.ReadCloser, error) {
+	if at.Type == typeFile {
+		return s.cfg.Files.OpenFile(ctx, at.Account, at.Container, name)
+	}
+	r, _, err := s.cfg.Blobs.OpenBlob(ctx, at.Account, at.Container, name)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// ensure makes a place's container or share unless it is there.
+func (s *Service) ensure(ctx context.Context, at *place) error {
+	if at.Type == typeFile {
+		return s.cfg.Files.EnsureShare(ctx, at.Account, at.Container)
+	}
+	return s.cfg.Blobs.EnsureContainer(ctx, at.Account, at.Container)
+}
+
 // downloadBlob writes one blob to a file below dir.
 func (s *Service) downloadBlob(ctx context.Context, at *place, name, dir, rel string) error {
 	if !filepath.IsLocal(filepath.FromSlash(rel)) {
 		return fmt.Errorf("the name '%s' leads out of the directory it belongs in", name)
 	}
-	r, _, err := s.cfg.Blobs.OpenBlob(ctx, at.Account, at.Container, name)
+	r, err := s.openAt(ctx, at, name)
 	if err != nil {
 		return err
 	}
@@ -151,6 +210,12 @@ func (s *Service) upload(ctx context.Context, local string, at *place) error {
 }
 
 func (s *Service) uploadFile(ctx context.Context, f io.Reader, at *place, name string) error {
+	if at.Type == typeFile {
+		if err := s.cfg.Files.PutFile(ctx, at.Account, at.Container, strings.TrimPrefix(name, "/"), f); err != nil {
+			return fmt.Errorf("upload %s: %w", name, err)
+		}
+		return nil
+	}
 	h := blob.Headers{ContentType: contentType(name)}
 	if _, err := s.cfg.Blobs.PutBlob(ctx, at.Account, at.Container, strings.TrimPrefix(name, "/"), f, h); err != nil {
 		return fmt.Errorf("upload %s: %w", name, err)

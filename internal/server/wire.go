@@ -97,7 +97,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 	if s.jobs, err = ml.New(ml.Config{
-		Store: s.store, Clock: s.clock, Blobs: s.blobs, Accounts: accounts{s},
+		Store: s.store, Clock: s.clock, Blobs: s.blobs, Files: s.shares, Accounts: accounts{s},
 		Identities: jobIdentities{s}, Tokens: runTokens, Authenticator: s, Authorizer: lateRoles{s},
 		Capacity: s.runner.Capacity, BaseEnv: jobBaseEnv(), NodeEnv: s.nodeEnv, Log: log,
 		Environments: environment.New(environment.Options{Dir: cfg.Home.Path("environments"), Clock: s.clock, Env: packageEnv(), Log: log}),
