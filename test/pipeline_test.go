@@ -42,6 +42,43 @@ environment: {image: library/python:3.12-slim}
 inputs: {who: {type: string}, counted: {type: uri_folder}, mood: {type: string, optional: true}}
 outputs: {report: {type: uri_file}}
 `,
+		"outer.yml": pipelineHead + `name: outer
+inputs: {table: {type: uri_file, path: table.csv}, where: cpu-cluster}
+outputs: {report: {type: uri_folder}}
+jobs:
+  inner:
+    type: pipeline
+    component: parts/inner.yml
+    inputs: {table: "${{parent.inputs.table}}", where: "${{parent.inputs.where}}"}
+  last:
+    component: azureml:copy:1
+    inputs: {from: "${{parent.jobs.inner.outputs.counted}}"}
+    outputs: {to: "${{parent.outputs.report}}"}
+`,
+		"parts/inner.yml": `type: pipeline
+name: inner
+inputs: {table: {type: uri_file}, where: {type: string}}
+outputs: {counted: {type: uri_folder}}
+jobs:
+  count:
+    command: wc -l < ${{inputs.table}} > ${{outputs.to}}/n
+    environment: {image: library/python:3.12-slim}
+    compute: ${{parent.inputs.where}}
+    inputs: {table: "${{parent.inputs.table}}"}
+    outputs: {to: }
+  pass:
+    component: copy.yml
+    inputs: {from: "${{parent.jobs.count.outputs.to}}"}
+    outputs: {to: "${{parent.outputs.counted}}"}
+`,
+		"parts/copy.yml": `type: command
+name: copy
+display_name: Copy it
+command: cp ${{inputs.from}}/n ${{outputs.to}}/n
+environment: {image: library/python:3.12-slim}
+inputs: {from: {type: uri_folder}}
+outputs: {to: {type: uri_folder}}
+`,
 		"parts/src/tell.sh": "echo hello $1, $(cat $2/n) rows and $# words > $3\n",
 		"table.csv":         "a\nb\n",
 		"bad.yml": pipelineHead + `name: bad
@@ -75,7 +112,7 @@ jobs:
 	}
 	var all []job
 	e.json(&all, "ml", "job", "list")
-	if len(all) != 1 || all[0].Name != "good" {
+	if len(all) != 1 || all[0].Name != "good" { // steps are not among them
 		t.Errorf("jobs are %+v", all)
 	}
 	if out := e.run("ml", "job", "stream", "-n", steps[1].Name); !strings.Contains(out, "Status: Completed") {
@@ -84,6 +121,19 @@ jobs:
 	to := t.TempDir()
 	e.run("ml", "job", "download", "-n", "good", "--all", "-p", to)
 	if b, err := os.ReadFile(filepath.Join(to, "named-outputs", "report", "report.txt")); err != nil || string(b) != "hello world, 2 rows and 3 words\n" {
+		t.Errorf("report: %v %q", err, b)
+	}
+
+	// a pipeline in a pipeline, and a component that is registered
+	e.run("ml", "component", "create", "-f", file("parts/copy.yml"))
+	if out := e.run("ml", "component", "show", "-n", "copy", "-o", "table") + e.run("ml", "component", "list"); !strings.Contains(out, "Copy it") || strings.Count(out, "copy") != 2 {
+		t.Errorf("components:\n%s", out)
+	}
+	if out := e.run("ml", "job", "create", "-f", file("outer.yml"), "--stream"); !strings.Contains(out, "Status: Completed") {
+		t.Errorf("stream:\n%s", out)
+	}
+	e.run("ml", "job", "download", "-n", "outer", "--all", "-p", to)
+	if b, err := os.ReadFile(filepath.Join(to, "named-outputs", "report", "n")); err != nil || strings.TrimSpace(string(b)) != "2" {
 		t.Errorf("report: %v %q", err, b)
 	}
 
