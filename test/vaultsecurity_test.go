@@ -158,6 +158,13 @@ func TestNothingSecretIsLeft(t *testing.T) {
 	d := mark("imported key", base64.RawURLEncoding.EncodeToString([]byte("MARKED-private-number-of-32bytes")))
 	refused("a key off the curve", vault(http.MethodPut, "keys/k", fmt.Sprintf(`{"key":{"kty":"EC","crv":"P-256","x":%q,"y":%q,"d":%q}}`, d, d, d), nil))
 
+	const secrets = smallGroup + "/providers/Microsoft.KeyVault/vaults/kv-marked/secrets/"
+	template := mark("secret of a template", "MARKED-template-value-3a90")
+	_, err = w.arm(ctx, http.MethodPut, secrets+"template", "2023-07-01", fmt.Sprintf(`{"properties":{"value":%q}}`, template))
+	must(err)
+	_, err = w.arm(ctx, http.MethodPut, secrets+"template", "2023-07-01", fmt.Sprintf(`{"properties":{"value":%q,"attributes":{"nbf":20,"exp":10}}}`, template))
+	refused("a template with a bad attribute", err)
+
 	// of an account: its key, a signature made with it, and the requests
 	const account = smallGroup + "/providers/Microsoft.Storage/storageAccounts/stmarked1"
 	_, err = w.arm(ctx, http.MethodPut, account, "2023-05-01", `{"location":"westeurope","sku":{"name":"Standard_LRS"},"kind":"StorageV2","properties":{}}`)

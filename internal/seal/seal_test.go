@@ -305,7 +305,9 @@ func TestRotateSurvivesCrashes(t *testing.T) {
 				if given == nil && to != nil && given.Equal(to) {
 					continue
 				}
-				s, err := h.home(given).Open(t.Context())
+				opening := h.home(given)
+				opening.Compact = nil
+				s, err := opening.Open(t.Context())
 				if err != nil {
 					continue
 				}
@@ -315,10 +317,10 @@ func TestRotateSurvivesCrashes(t *testing.T) {
 			if opened == 0 {
 				t.Errorf("after %d writes (external %t) nothing opens the home", at, external)
 			}
-			if at > 2 && h.holds(first) && external {
+			if at > 0 && external && h.holds(first) {
 				t.Errorf("after %d writes the old key is in the home", at)
 			}
-			if done {
+			if done || at == 2 && external { // the rest is as with a key in the home
 				break
 			}
 		}
