@@ -149,7 +149,7 @@ func (c *call) deleteBlob() error {
 		if l == nil {
 			return known(errcode.ErrorCodeBlobUnknown, map[string]string{"digest": string(d)})
 		}
-		used, err := any1(tx, &c.tables.manifests, byUse, k)
+		used, err := has(tx, &c.tables.manifests, byUse, k)
 		if err != nil {
 			return err
 		}

@@ -250,11 +250,11 @@ func (s *Service) lookAtBlob(ctx context.Context, row, uid, repo string, d diges
 			}
 		}
 		entry := key(uid, string(d))
-		linked, err := any1(tx, &s.tables.links, byDigest, entry)
+		linked, err := has(tx, &s.tables.links, byDigest, entry)
 		if err != nil || linked {
 			return err
 		}
-		manifest, err := any1(tx, &s.tables.manifests, byDigest, entry)
+		manifest, err := has(tx, &s.tables.manifests, byDigest, entry)
 		if err != nil || manifest {
 			return err
 		}
@@ -286,7 +286,7 @@ func (s *Service) unlink(tx store.Tx, uid, repo string, d digest.Digest) (kept b
 	if err != nil || l == nil {
 		return false, err
 	}
-	used, err := any1(tx, &s.tables.manifests, byUse, k)
+	used, err := has(tx, &s.tables.manifests, byUse, k)
 	if err != nil || used {
 		return true, err // deleting the manifest makes it due again
 	}

@@ -112,7 +112,7 @@ const maxScopes = 64
 // what is asked is refused.
 func (c *call) grant(who identity, asked []string) ([]scope, error) {
 	var out []scope
-	any := false
+	named := false
 	held := map[string]bool{}
 	for _, param := range asked {
 		for _, text := range strings.Fields(param) {
@@ -120,7 +120,7 @@ func (c *call) grant(who identity, asked []string) ([]scope, error) {
 			if !ok {
 				return nil, oauthError("invalid_scope", "A scope is TYPE:NAME:ACTIONS.")
 			}
-			any = true
+			named = true
 			if len(out) == maxScopes {
 				continue
 			}
@@ -146,10 +146,10 @@ func (c *call) grant(who identity, asked []string) ([]scope, error) {
 			}
 		}
 	}
-	if any && len(out) == 0 {
+	if named && len(out) == 0 {
 		return nil, c.unauthorized(c, need{}, "")
 	}
-	if !any && who.anonymous() && !c.reg.AnonymousPull {
+	if !named && who.anonymous() && !c.reg.AnonymousPull {
 		return nil, c.unauthorized(c, need{}, "")
 	}
 	return out, nil

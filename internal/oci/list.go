@@ -105,7 +105,7 @@ func (c *call) catalog() error {
 	return nil
 }
 
-// known reports that the repository is not there.
+// mustExist is repository that refuses one that is not there.
 func (c *call) mustExist(tx store.Tx) (*repository, error) {
 	r, err := c.repository(tx)
 	if err == nil && r == nil {

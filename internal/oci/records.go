@@ -157,8 +157,8 @@ func find[T any](tx store.Tx, c *store.Collection[T], k string) (*T, error) {
 	return v, err
 }
 
-// any1 reports whether the index has the entry.
-func any1[T any](tx store.Tx, c *store.Collection[T], index, entry string) (bool, error) {
+// has reports whether the index has the entry.
+func has[T any](tx store.Tx, c *store.Collection[T], index, entry string) (bool, error) {
 	for _, err := range c.By(tx, index, store.Range{Prefix: store.Exact(entry), Limit: 1}) {
 		return err == nil, err
 	}
