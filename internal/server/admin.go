@@ -199,7 +199,7 @@ func (s *Server) check(ctx context.Context) []Check {
 	if !c.OK {
 		c.Fix = "Restore the files under blobs/ from a backup, or delete the blobs that are named."
 	}
-	out = append(out, c, s.checkRegistries(ctx), s.checkSealed(ctx))
+	out = append(out, c, s.checkRegistries(ctx), s.checkTelemetry(ctx), s.checkSealed(ctx))
 	out = append(out, s.checkStorage(ctx)...)
 	cap, err := s.capacity(ctx)
 	c = Check{Name: "compute", OK: err == nil}

@@ -261,3 +261,18 @@ func (s *Server) activities(ctx context.Context, f insights.ActivityFilter) ([]i
 	}
 	return out, nil
 }
+
+func (s *Server) checkTelemetry(ctx context.Context) Check {
+	report, err := s.telemetry.Check(ctx)
+	c := Check{Name: "telemetry", OK: err == nil && len(report.Problems) == 0}
+	switch {
+	case err != nil:
+		c.Detail = err.Error()
+	case !c.OK:
+		c.Detail = strings.Join(report.Problems, "; ")
+		c.Fix = "Restore the files under telemetry/ from a backup, or remove those that are named while no server runs."
+	default:
+		c.Detail = fmt.Sprintf("%d rows in files, %d bytes, all whole", report.Rows, report.Bytes)
+	}
+	return c
+}

@@ -183,10 +183,8 @@ func (s *Service) Close() error {
 	return s.store.Close()
 }
 
-// Verify reads all rows and reports the files that cannot be read.
-func (s *Service) Verify(ctx context.Context, bad func(path string, err error)) error {
-	return s.store.Verify(ctx, bad)
-}
+// Check reads all rows that are in files of their own.
+func (s *Service) Check(ctx context.Context) (logstore.Report, error) { return s.store.Verify(ctx) }
 
 // The hosts, as patterns of the gateway.
 const (

@@ -132,7 +132,9 @@ func (s *Store) tableWriter(k tableKey, journal uint64) (*tableWriter, error) {
 		last := *have.segments[len(have.segments)-1]
 		w.next = last.number + 1
 		last.blocks = slices.Clip(last.blocks)
-		w.current = &last
+		if !last.damaged {
+			w.current = &last
+		}
 	}
 	return w, nil
 }

@@ -88,10 +88,18 @@ func replay(p []byte, rows func(Key, *stored), drop func(space string)) int64 {
 	return int64(at)
 }
 
+// file is a journal's file: *os.File.
+type file interface {
+	WriteAt(p []byte, at int64) (int, error)
+	Truncate(size int64) error
+	Sync() error
+	Close() error
+}
+
 // journal is the file that is being written.
 type journal struct {
 	number uint64
-	f      *os.File
+	f      file
 	size   int64 // of what is durable
 }
 

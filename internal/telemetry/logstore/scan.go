@@ -2,6 +2,7 @@ package logstore
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 )
@@ -117,25 +118,42 @@ func scanMemory(ctx context.Context, q Scan, rows []*stored, yield func(*Block) 
 	return emit(), nil
 }
 
-// Verify reads everything in segments and reports what cannot be read.
-func (s *Store) Verify(ctx context.Context, bad func(path string, err error)) error {
-	s.mu.Lock()
+// Report is what Verify found.
+type Report struct {
+	// Rows and Bytes are what is in segment files.
+	Rows, Bytes int64
+	// Problems are what cannot be read, with the file and why.
+	Problems []string
+}
+
+// Verify reads everything in segments.
+func (s *Store) Verify(ctx context.Context) (Report, error) {
+	var out Report
 	var blocks []*blockMeta
+	s.mu.Lock()
 	for _, have := range s.series {
 		for _, seg := range have.segments {
 			blocks = append(blocks, seg.blocks...)
+			if seg.damaged {
+				out.Problems = append(out.Problems, fmt.Sprintf("%s is damaged at %d", seg.path, seg.size))
+			}
 		}
 	}
 	s.mu.Unlock()
 	for _, m := range blocks {
 		if err := ctx.Err(); err != nil {
-			return err
+			return out, err
 		}
-		if _, err := m.read(nil); err != nil && !isGone(err) {
-			bad(m.path, err)
+		_, err := m.read(nil)
+		switch {
+		case err == nil:
+			out.Rows += int64(m.rows)
+			out.Bytes += m.size
+		case !isGone(err):
+			out.Problems = append(out.Problems, err.Error())
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // Column is a column that rows of a table have had.

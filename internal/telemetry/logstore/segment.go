@@ -38,6 +38,9 @@ type segment struct {
 	number int
 	size   int64 // what is durable and known
 	blocks []*blockMeta
+	// damaged says that what follows in the file cannot be read, although nobody was
+	// writing there. It is left alone, and the file gets no more blocks.
+	damaged bool
 }
 
 // blockMeta says what is in a block without reading it.
@@ -172,10 +175,10 @@ func parseSegment(name string) (table string, number int, ok bool) {
 	return base[:i], number, err == nil
 }
 
-// openSegment reads which blocks a file has. Blocks of journals that are still
-// there, from the first of these on, were not finished, and neither was what
-// comes behind a block that is torn: the file is cut there.
-func openSegment(path string, number int, pending uint64) (*segment, error) {
+// openSegment reads which blocks a file has. Blocks of the journals from pending on
+// were not finished, and neither was, while a journal was being moved, a block that
+// is torn: the file is cut there.
+func openSegment(path string, number int, pending uint64, moving bool) (*segment, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -207,14 +210,22 @@ func openSegment(path string, number int, pending uint64) (*segment, error) {
 			break
 		}
 		m, err := decodeMeta(dir)
-		if err != nil || m.journal >= pending {
+		if err != nil {
+			break
+		}
+		if m.journal >= pending {
+			moving = true // or was, when the server was killed
 			break
 		}
 		m.path, m.offset, m.size = path, s.size+blockHeader+int64(dirLen), int64(chunkLen)
 		s.blocks = append(s.blocks, m)
 		s.size = end
 	}
-	if s.size < info.Size() {
+	switch {
+	case s.size == info.Size():
+	case !moving:
+		s.damaged = true
+	default:
 		if err := f.Truncate(s.size); err != nil {
 			return nil, err
 		}

@@ -186,7 +186,13 @@ func (s *Store) recover() error {
 	for _, u := range st.Usage {
 		s.usage[usageKey{u.Space, u.Resource}] = u.Usage
 	}
-	if err := s.openSeries(pending); err != nil {
+	moving := 0
+	for _, n := range numbers {
+		if n > s.through {
+			moving++
+		}
+	}
+	if err := s.openSeries(pending, moving > 1); err != nil {
 		return err
 	}
 	var open []*generation
@@ -307,7 +313,7 @@ func (s *Store) forget(space string) {
 }
 
 // openSeries reads which segments there are.
-func (s *Store) openSeries(pending uint64) error {
+func (s *Store) openSeries(pending uint64, moving bool) error {
 	spaces, err := os.ReadDir(s.spaces())
 	if err != nil {
 		return err
@@ -323,9 +329,12 @@ func (s *Store) openSeries(pending uint64) error {
 			if !ok {
 				continue
 			}
-			seg, err := openSegment(filepath.Join(dir, f.Name()), number, pending)
+			seg, err := openSegment(filepath.Join(dir, f.Name()), number, pending, moving)
 			if err != nil {
 				return err
+			}
+			if seg.damaged {
+				s.cfg.Log.Error("a file of telemetry is damaged: the rows from there on are not shown", "file", seg.path, "offset", seg.size)
 			}
 			k := tableKey{sp.Name(), table}
 			if s.series[k] == nil {

@@ -2,12 +2,14 @@ package logstore
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,8 +156,8 @@ func TestRowsAreThereBeforeAndAfterACheckpointAndARestart(t *testing.T) {
 	if got := s.Used("one", "/r", start.Add(24*time.Hour)); got != 0 {
 		t.Errorf("used on the next day: %d", got)
 	}
-	if err := s.Verify(t.Context(), func(path string, err error) { t.Errorf("%s: %v", path, err) }); err != nil {
-		t.Error(err)
+	if r, err := s.Verify(t.Context()); err != nil || len(r.Problems) != 0 || r.Rows != 20010 {
+		t.Errorf("%+v %v", r, err)
 	}
 }
 
@@ -194,6 +196,112 @@ func TestScanReadsWhatIsAskedFor(t *testing.T) {
 	}
 	if err := s.Append(batchOf("one", "../T", "", start, 0, 1)); err == nil {
 		t.Error("a table may be called ../T")
+	}
+}
+
+// fullFile is a file on a disk that is full after so many bytes.
+type fullFile struct {
+	file
+	room int
+}
+
+func (f *fullFile) WriteAt(p []byte, at int64) (int, error) {
+	n, err := f.file.WriteAt(p[:min(len(p), f.room)], at)
+	if f.room -= n; err == nil && n < len(p) {
+		err = &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+	}
+	return n, err
+}
+
+func TestAFullDiskLosesNothing(t *testing.T) {
+	dir, c := t.TempDir(), clock.NewManual(start)
+	s := open(t, dir, c, 0)
+	if err := s.Append(batchOf("one", "T", "/r", start, 0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	g := s.active
+	s.mu.Unlock()
+	g.journal.f = &fullFile{g.journal.f, 1500}
+	n := 10
+	for ; ; n++ {
+		err := s.Append(batchOf("one", "T", "/r", start, n, n+1))
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		if err != nil || n > 100 {
+			t.Fatal(n, err)
+		}
+	}
+	wantRange(t, contents(t, s, Scan{Space: "one", Table: "T"}), 0, n)
+	g.journal.f.(*fullFile).room = 1 << 20
+	if err := s.Append(batchOf("one", "T", "/r", start, n, n+1)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		wantRange(t, contents(t, s, Scan{Space: "one", Table: "T"}), 0, n+1)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir, c, 0)
+	}
+}
+
+func TestDamageIsReportedAndSpreadsNotFurther(t *testing.T) {
+	dir, c := t.TempDir(), clock.NewManual(start)
+	s := open(t, dir, c, 0)
+	add := func(from, to int) {
+		t.Helper()
+		if err := errors.Join(s.Append(batchOf("one", "T", "/r", start, from, to)), s.Checkpoint()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(0, 10)
+	add(10, 20)
+	s.mu.Lock()
+	m := s.series[tableKey{"one", "T"}].segments[0].blocks[1]
+	s.mu.Unlock()
+	flip := func(at int64) {
+		t.Helper()
+		f, err := os.OpenFile(m.path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		b := []byte{0}
+		if _, err := f.ReadAt(b, at); err != nil {
+			t.Fatal(err)
+		}
+		b[0] ^= 1
+		if _, err := f.WriteAt(b, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flip(m.offset + 3) // in a column
+	if r, err := s.Verify(t.Context()); err != nil || len(r.Problems) != 1 {
+		t.Errorf("%+v %v", r, err)
+	}
+	if err := s.Scan(t.Context(), Scan{Space: "one", Table: "T"}, func(*Block) bool { return true }); err == nil {
+		t.Error("damaged rows are read")
+	}
+	flip(m.offset - 3) // in the directory
+	size, err := os.Stat(m.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, c, 0)
+	add(20, 30)
+	if got := contents(t, s, Scan{Space: "one", Table: "T"}); len(got) != 20 {
+		t.Errorf("rows: %v", got)
+	}
+	if r, err := s.Verify(t.Context()); err != nil || len(r.Problems) != 1 {
+		t.Errorf("%+v %v", r, err)
+	}
+	if now, err := os.Stat(m.path); err != nil || now.Size() != size.Size() {
+		t.Errorf("the damaged file was changed: %v", err)
 	}
 }
 
