@@ -188,8 +188,10 @@ func (b *binder) isTabular(e exprNode, en *env) bool {
 		if v := en.find(e.name); v != nil {
 			return v.tab != nil || v.bnd != nil
 		}
+		// A table that may not be read is one all the same: binding it says why.
 		_, err := b.table(e.name)
-		return err == nil
+		var unknown *UnknownTableError
+		return !errors.As(err, &unknown)
 	case *callExpr:
 		if v := en.find(e.fn); v != nil && v.fn != nil {
 			return b.isTabularFunc(v.fn, v.in)

@@ -242,6 +242,53 @@ func TestSourceErrors(t *testing.T) {
 	}
 }
 
+// TestOneQueryForMany runs one query at once in several goroutines: what was parsed
+// is not written to.
+func TestOneQueryForMany(t *testing.T) {
+	q, err := Parse(`let f = (x:long) { x * 2 }; union T, (T | where n > 3) | where timestamp > ago(20h)
+| extend m = f(n), s = strcat(name, n), d = other.a | mv-apply l = pack_array(n, m) to typeof(long) on (summarize sum(l))
+| join kind=leftouter (T | summarize c = count() by n) on n | summarize count(), make_set(s), arg_max(timestamp, *) by bin(n, 4) | sort by n | take 3`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan string)
+	for range 4 {
+		go func() {
+			src := &memSource{}
+			src.add("T", hours())
+			res, err := q.Run(t.Context(), src, Options{Now: noon})
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			answers <- formatResult(res)
+		}()
+	}
+	first := <-answers
+	if strings.Count(first, "\n") != 4 {
+		t.Error(first)
+	}
+	for range 3 {
+		if next := <-answers; next != first {
+			t.Errorf("%s\n%s", first, next)
+		}
+	}
+}
+
+func TestTablesThatMayNotBeRead(t *testing.T) {
+	denied := errors.New("denied")
+	for _, text := range []string{"T | count", "let X = T; X | count", "print 1 | where 1 in (T)", "print toscalar(T)", "union T, T", "search 'x'", "union isfuzzy=true T, T"} {
+		if _, err := runQuery(t, deniedSource{denied}, text, Options{}); !errors.Is(err, denied) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+type deniedSource struct{ err error }
+
+func (s deniedSource) Table(context.Context, string) (Table, error) { return nil, s.err }
+func (s deniedSource) Tables(context.Context) ([]string, error)     { return []string{"T"}, nil }
+
 func TestPlanRunsOnce(t *testing.T) {
 	q, err := Parse("print 1")
 	if err != nil {
