@@ -201,6 +201,12 @@ func TestAzureCLIStorage(t *testing.T) {
 	if b, err := os.ReadFile(down); err != nil || string(b) != "text of the blob" {
 		t.Errorf("downloaded %q, %v", b, err)
 	}
+	e.az(nil, key("storage", "blob", "snapshot", "-c", "data", "-n", "a/b.txt")...)
+	e.az(nil, key("storage", "blob", "copy", "start", "-c", "data", "-b", "a/copy.txt", "--source-container", "data", "--source-blob", "a/b.txt")...)
+	e.az(nil, key("storage", "blob", "lease", "acquire", "-c", "data", "-b", "a/copy.txt")...)
+	e.azFails("lease", key("storage", "blob", "delete", "-c", "data", "-n", "a/copy.txt")...)
+	e.az(nil, key("storage", "blob", "lease", "break", "-c", "data", "-b", "a/copy.txt", "--lease-break-period", "0")...)
+	e.az(nil, key("storage", "blob", "delete", "-c", "data", "-n", "a/copy.txt")...)
 	e.azFails("Authentication failure", "storage", "blob", "list", "-c", "data", "--account-name", "stsmall001", "--account-key", "d3Jvbmc=")
 }
 

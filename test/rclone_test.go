@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 // TestRclone mirrors a tree of files to a container and back, with rclone's own
-// idea of whether both are the same.
+// idea of whether both are the same. AZIMUTH_RCLONE_FILES sets how many there are.
 func TestRclone(t *testing.T) {
 	need(t, "rclone")
 	need(t, "az")
@@ -26,7 +27,14 @@ func TestRclone(t *testing.T) {
 		return e.run(append([]string{"exec", "--", "rclone", "--config", config, "--transfers", "16", "--checkers", "16"}, args...)...)
 	}
 	files := map[string]string{"empty": "", "big": strings.Repeat("0123456789abcdef", 1<<16), "a b/ü+%20.txt": "odd name"}
-	for i := range 150 {
+	n := 150
+	if v := os.Getenv("AZIMUTH_RCLONE_FILES"); v != "" {
+		var err error
+		if n, err = strconv.Atoi(v); err != nil || n < 150 {
+			t.Fatalf("AZIMUTH_RCLONE_FILES=%q is no number of files of at least 150", v)
+		}
+	}
+	for i := range n {
 		files[fmt.Sprintf("d%02d/e%d/f%d.txt", i%20, i%3, i)] = strings.Repeat("x", i)
 	}
 	tree := write(t, files)
