@@ -158,7 +158,9 @@ func (k *Kernel) providerDoc(tx store.Tx, scope ID, p *Provider) (Doc, error) {
 	for _, t := range k.types.sortedTypes() {
 		if ns, name, _ := strings.Cut(t.Type, "/"); strings.EqualFold(ns, p.Namespace) {
 			locations := []any{}
-			if t.Tracked {
+			if t.Global {
+				locations = append(locations, "global")
+			} else if t.Tracked {
 				for _, l := range Locations() {
 					locations = append(locations, l)
 				}
