@@ -1,0 +1,3 @@
+resource "azurerm_storage_queue" "it" {
+  metadata = { owner = "platform", stage = "dev" }
+}
