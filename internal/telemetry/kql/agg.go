@@ -92,7 +92,7 @@ func aggregates() map[string]*aggregate {
 		}
 		all[name] = &a
 	}
-	for alias, name := range map[string]string{"any": "take_any", "anyif": "take_anyif", "makelist": "make_list", "makeset": "make_set", "argmax": "arg_max", "argmin": "arg_min"} {
+	for alias, name := range map[string]string{"any": "take_any", "anyif": "take_anyif", "makelist": "make_list", "makeset": "make_set"} {
 		all[alias] = all[name]
 	}
 	return all
@@ -161,7 +161,7 @@ func (b *binder) aggCall(e *callExpr, a *aggregate, sc *scope, en *env) *aggCall
 		c.args = append(c.args, x)
 		c.refs = append(c.refs, x.refs...)
 	}
-	if c.star && e.fn != "arg_max" && e.fn != "arg_min" && e.fn != "argmax" && e.fn != "argmin" && e.fn != "take_any" && e.fn != "any" {
+	if c.star && e.fn != "arg_max" && e.fn != "arg_min" && e.fn != "take_any" && e.fn != "any" {
 		b.fail(e.at, "", "'*' is not allowed here")
 		return c
 	}

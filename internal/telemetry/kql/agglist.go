@@ -10,6 +10,9 @@ import (
 // make_list() and the like.
 func (b *binder) listLimit(c *aggCall) int {
 	if len(c.args) < 2 {
+		if c.fn == "makelist" || c.fn == "makeset" { // the older names keep their own default
+			return 128
+		}
 		return maxItems
 	}
 	v := c.args[1].val
@@ -321,6 +324,11 @@ func bindTakeAny(_ *binder, c *aggCall) {
 			c.names[len(c.names)-1] = "any_"
 		}
 		c.refs = append(c.refs, e.refs...)
+	}
+	if c.fn == "any" || c.fn == "anyif" {
+		for i, e := range of {
+			c.names[i] = c.fn + "_" + e.name
+		}
 	}
 	c.make = func(*exec) accumulator { return &anyAcc{of: of} }
 }
