@@ -1,5 +1,5 @@
-// Package blob is the storage data plane: the Blob service with block and
-// append blobs, and the service properties of the Queue, Table, File and Data
+// Package blob is the storage data plane: the Blob service with block, append
+// and page blobs, and the service properties of the Queue, Table, File and Data
 // Lake endpoints. Bytes stream to files under one directory; what they mean is
 // kept in the store, in the same transaction that makes them visible.
 package blob
