@@ -67,6 +67,8 @@ func FuzzParseAsset(f *testing.F) {
 	f.Add("model", "name: m\nversion: 1\npath: runs:/r/p\nflavors: {a: {b: c}}\n")
 	f.Add("environment", "name: e\nimage: i\nconda_file: {dependencies: [pip]}\n")
 	f.Add("datastore", "name: s\ntype: azure_blob\naccount_name: a\ncontainer_name: c\ncredentials: {sas_token: x}\n")
+	f.Add("component", "name: c\ncommand: x\nenvironment: {image: i}\ninputs: {a: {type: string}}\n")
+	f.Add("component", "name: c\ntype: pipeline\njobs: {a: {command: x, environment: azureml:e:1}, b: {type: sweep, trial: azureml:t:1}}\n")
 	f.Fuzz(func(t *testing.T, kind, text string) {
 		a, err := ParseAsset(AssetKind(kind), []byte(text), Options{})
 		if (a == nil) == (err == nil) {

@@ -409,8 +409,8 @@ func (s *Service) cancelJob(ctx context.Context, req *arm.Request) (*arm.Respons
 	if err != nil {
 		return nil, err
 	}
-	if pipeline != "" {
-		s.writePipelineLog(ctx, ws.Account, pipeline)
+	for pipeline != "" { // and those that it is in
+		pipeline = s.writePipelineLog(ctx, ws.Account, pipeline)
 	}
 	if done {
 		return &arm.Response{Status: http.StatusOK}, nil
