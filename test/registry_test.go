@@ -153,6 +153,16 @@ func TestRegistry(t *testing.T) {
 		left, err := filepath.Glob(filepath.Join(e.home, "registries", "*"))
 		return err == nil && len(left) == 0
 	})
+	e.run("reset", "--yes")
+	left, err := os.ReadDir(e.home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range left {
+		if f.Name() != "tools" {
+			t.Errorf("reset leaves %s", f.Name())
+		}
+	}
 }
 
 // crane is how go-containerregistry is told of the cloud, and who it is.

@@ -241,7 +241,7 @@ func CACertificate(d home.Dir) string { return filepath.Join(d.CA(), gateway.CAC
 func HomeEntries() []string {
 	return []string{
 		"azimuth.db", "azimuth.db-wal", "azimuth.db-shm", "seal.key", "seal.key.new", "owner.json",
-		"ca", "blobs", "nodes", "instances", "files", "stacks", "client", "environments", "telemetry", "run",
+		"ca", "blobs", "registries", "nodes", "instances", "files", "stacks", "client", "environments", "telemetry", "run",
 	}
 }
 
