@@ -228,7 +228,19 @@ func (s *sortSink) push(f []Value) bool {
 
 func (s *sortSink) flush() {
 	o := s.op
-	slices.SortFunc(s.heap.rows, func(a, b sorted) int { return o.compare(&a, &b) })
+	compared := 0
+	slices.SortFunc(s.heap.rows, func(a, b sorted) int {
+		if compared++; compared&0xffff == 0 {
+			s.x.spend(1024) // looks at the context
+		}
+		if s.x.err != nil {
+			return 0 // the order does not matter any more
+		}
+		return o.compare(&a, &b)
+	})
+	if s.x.err != nil {
+		return
+	}
 	frame := make([]Value, o.out.n)
 	for _, r := range s.heap.rows {
 		for i, c := range o.live {
