@@ -3,6 +3,7 @@ package files
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/storage"
@@ -114,4 +115,10 @@ func (s *Service) DeleteShareIn(tx store.Tx, account, name string) error {
 		return nil
 	}
 	return err
+}
+
+// SetRetentionIn says for how many days an account keeps deleted shares; 0 is not
+// at all.
+func (s *Service) SetRetentionIn(tx store.Tx, account string, days int) error {
+	return tx.Put(bucketRetention, account, []byte(strconv.Itoa(days)))
 }

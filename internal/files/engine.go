@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"hash/maphash"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/storage"
@@ -22,6 +25,7 @@ const (
 	bucketMeta        = "file.meta"       // <share ID>/<path in lower case> → metaRec
 	bucketPermissions = "file.permission" // <share ID>/<key> → SDDL
 	bucketGarbage     = "file.garbage"    // <share ID>: what the store has of it is to go
+	bucketRetention   = "file.retention"  // <account uid> → days that deleted shares are kept, if it was said
 )
 
 // defaultQuota is how large a share may become unless it is said, in GiB.
@@ -38,8 +42,35 @@ type shareRec struct {
 	Metadata map[string]string      `json:"meta,omitempty"`
 	Policies []storage.AccessPolicy `json:"policies,omitempty"`
 	Lease    *storage.Lease         `json:"lease,omitempty"`
-	// Removed says that the share is deleted and its directory is to go.
-	Removed bool `json:"removed,omitempty"`
+	// Removed says that the share is deleted. Its directory is to go at Until, Unix
+	// nanoseconds; Deleted is when that was, and Version names what is kept.
+	Removed bool   `json:"removed,omitempty"`
+	Deleted int64  `json:"deleted,omitempty"`
+	Until   int64  `json:"until,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// kept reports whether a deleted share can be restored at now.
+func (r *shareRec) kept(now int64) bool { return r.Removed && r.Until > now }
+
+// defaultRetention is how many days an account keeps deleted shares unless it is
+// said, as Azure does.
+const defaultRetention = 7
+
+// retention is how many days an account keeps deleted shares.
+func retention(tx store.Tx, uid string) (int, error) {
+	b, err := tx.Get(bucketRetention, uid)
+	if errors.Is(err, store.ErrNotFound) {
+		return defaultRetention, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	days, err := strconv.Atoi(string(b))
+	if err != nil {
+		return 0, fmt.Errorf("decode retention of shares: %w", err)
+	}
+	return days, nil
 }
 
 // engine keeps the shares.
@@ -149,7 +180,8 @@ func (e *engine) createIn(tx store.Tx, uid string, rec *shareRec) error {
 		return storage.Refuse("ShareAlreadyExists")
 	}
 	if there {
-		// what was deleted is still in the way
+		// What was deleted is in the way. Azure would still keep it beside the new
+		// share; here its time ends.
 		free, err := e.dirs.Remove(uid, rec.Name)
 		if err != nil {
 			return err
@@ -197,8 +229,35 @@ func (e *engine) removeIn(tx store.Tx, uid, name string, check func(*shareRec) e
 	if err := check(rec); err != nil {
 		return err
 	}
-	rec.Removed = true
+	days, err := retention(tx, uid)
+	if err != nil {
+		return err
+	}
+	now := e.clock.Now()
+	rec.Removed, rec.Deleted, rec.Until = true, now.UnixNano(), now.AddDate(0, 0, days).UnixNano()
+	rec.Version, rec.Lease = strings.ToUpper(storage.RandomHex(8)), nil
 	return saveShare(tx, uid, rec)
+}
+
+// restoreIn brings a deleted share back that is still kept.
+func (e *engine) restoreIn(tx store.Tx, uid, name, version string) (*shareRec, error) {
+	rec, err := load(tx, uid, name)
+	if err != nil {
+		return nil, err
+	}
+	if rec != nil && !rec.Removed {
+		return nil, storage.Refuse("ShareAlreadyExists")
+	}
+	_, there, err := e.dirs.Path(uid, name)
+	if err != nil {
+		return nil, err
+	}
+	if rec == nil || !there || !rec.kept(e.clock.Now().UnixNano()) || rec.Version != version {
+		return nil, storage.Refuse("ShareNotFound")
+	}
+	rec.Removed, rec.Deleted, rec.Until, rec.Version = false, 0, 0, ""
+	rec.Modified, rec.ETag = e.stamp()
+	return rec, saveShare(tx, uid, rec)
 }
 
 func (e *engine) kick() {
@@ -210,6 +269,9 @@ func (e *engine) kick() {
 
 // reap frees the space of what is deleted, until ctx ends.
 func (e *engine) reap(ctx context.Context, report func(error)) {
+	due := make(chan struct{}, 1)
+	timer := e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
+	defer func() { timer.Stop() }()
 	for {
 		if err := e.reapAll(ctx); err != nil && ctx.Err() == nil {
 			report(err)
@@ -218,6 +280,8 @@ func (e *engine) reap(ctx context.Context, report func(error)) {
 		case <-ctx.Done():
 			return
 		case <-e.wake:
+		case <-due:
+			timer = e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
 		}
 	}
 }
@@ -237,7 +301,7 @@ func (e *engine) reapAll(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if rec.Removed {
+			if rec.Removed && !rec.kept(e.clock.Now().UnixNano()) {
 				list = append(list, gone{row.Key[:len(row.Key)-len(rec.Name)-1], rec.Name})
 			}
 		}
@@ -257,8 +321,8 @@ func (e *engine) reapShare(ctx context.Context, uid, name string) error {
 	free := func() error { return nil }
 	err := e.store.Update(ctx, func(tx store.Tx) error {
 		rec, err := load(tx, uid, name)
-		if err != nil || rec == nil || !rec.Removed {
-			return err // it was made again
+		if err != nil || rec == nil || !rec.Removed || rec.kept(e.clock.Now().UnixNano()) {
+			return err // it was made again, or restored
 		}
 		if _, there, err := e.dirs.Path(uid, name); err != nil {
 			return err

@@ -523,6 +523,9 @@ func TestDeletedSharesAreReclaimed(t *testing.T) {
 	box, disk := w.box()
 	root := box.NewRootDirectoryClient()
 	ok[file.CreateResponse](t)(root.NewFileClient("a").Create(ctx, 4, nil))
+	if err := w.Store.Update(ctx, func(tx store.Tx) error { return w.svc.SetRetentionIn(tx, "uid-1", 0) }); err != nil {
+		t.Fatal(err)
+	}
 	// deleted, and the process ends before the directory goes
 	if err := w.Store.Update(ctx, func(tx store.Tx) error {
 		return w.svc.eng.removeIn(tx, "uid-1", "box", func(*shareRec) error { return nil })
@@ -544,6 +547,43 @@ func TestDeletedSharesAreReclaimed(t *testing.T) {
 	ok[share.CreateResponse](t)(box.Create(ctx, nil))
 	_, err = root.NewFileClient("a").GetProperties(ctx, nil)
 	wantCode(t, err, fileerror.ResourceNotFound)
+}
+
+// TestDeletedSharesAreKept checks that a share can be restored for as long as its
+// account keeps it.
+func TestDeletedSharesAreKept(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	box, disk := w.box()
+	f := box.NewRootDirectoryClient().NewFileClient("a")
+	ok[file.CreateResponse](t)(f.Create(ctx, 4, nil))
+	deleted := func() (version string) {
+		for p := w.client().NewListSharesPager(&service.ListSharesOptions{Include: service.ListSharesInclude{Deleted: true}}); p.More(); {
+			for _, s := range ok[service.ListSharesSegmentResponse](t)(p.NextPage(ctx)).Shares {
+				if s.Deleted != nil && *s.Deleted {
+					version = *s.Version
+				}
+			}
+		}
+		return version
+	}
+	ok[share.DeleteResponse](t)(box.Delete(ctx, nil))
+	_, err := f.GetProperties(ctx, nil)
+	wantCode(t, err, fileerror.ShareNotFound)
+	w.Clock.Advance(6 * 24 * time.Hour)
+	if err := w.svc.eng.reapAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	ok[service.RestoreShareResponse](t)(w.client().RestoreShare(ctx, "box", deleted(), nil))
+	ok[file.GetPropertiesResponse](t)(f.GetProperties(ctx, nil))
+	ok[share.DeleteResponse](t)(box.Delete(ctx, nil))
+	w.Clock.Advance(8 * 24 * time.Hour)
+	if err := w.svc.eng.reapAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(disk); !os.IsNotExist(err) || deleted() != "" {
+		t.Errorf("after its time the share is there: %v", err)
+	}
 }
 
 func FuzzPath(f *testing.F) {

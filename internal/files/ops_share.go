@@ -73,6 +73,7 @@ func (c *call) listShares() error {
 		return err
 	}
 	slices.Sort(names)
+	now := c.s.base.Clock.Now().UnixNano()
 	var list []*shareRec
 	next := ""
 	if err := c.s.eng.store.View(c.Context(), func(tx store.Tx) error {
@@ -83,7 +84,9 @@ func (c *call) listShares() error {
 			}
 			rec, err := c.s.eng.find(tx, c.Account.UID, n)
 			if storage.HasCode(err, "ShareNotFound") {
-				continue
+				if rec, err = load(tx, c.Account.UID, n); err == nil && (rec == nil || !include["deleted"] || !rec.kept(now)) {
+					continue
+				}
 			}
 			if err != nil {
 				return err
@@ -98,7 +101,6 @@ func (c *call) listShares() error {
 	}); err != nil {
 		return err
 	}
-	now := c.s.base.Clock.Now().UnixNano()
 	x := c.XML()
 	x.Raw(`<EnumerationResults ServiceEndpoint="` + c.Endpoint() + `">`)
 	x.Optional("Prefix", prefix)
@@ -110,6 +112,10 @@ func (c *call) listShares() error {
 	for _, rec := range list {
 		x.Raw("<Share>")
 		x.Element("Name", rec.Name)
+		if rec.Removed {
+			x.Element("Deleted", "true")
+			x.Element("Version", rec.Version)
+		}
 		x.Raw("<Properties>")
 		x.Element("Last-Modified", storage.HTTPTime(rec.Modified))
 		x.Element("Etag", storage.ETag(rec.ETag))
@@ -123,6 +129,10 @@ func (c *call) listShares() error {
 		x.Element("LeaseState", rec.Lease.State(now))
 		x.Optional("LeaseDuration", duration)
 		x.Element("EnabledProtocols", "SMB")
+		if rec.Removed {
+			x.Element("DeletedTime", storage.HTTPTime(rec.Deleted))
+			x.Element("RemainingRetentionDays", strconv.Itoa(int(time.Duration(rec.Until-now)/(24*time.Hour))))
+		}
 		x.Raw("</Properties>")
 		if include["metadata"] {
 			x.Metadata(rec.Metadata)
@@ -193,6 +203,27 @@ func (c *call) deleteShare() error {
 	}
 	c.s.eng.kick()
 	return c.Empty(http.StatusAccepted)
+}
+
+// restoreShare serves Restore Share.
+func (c *call) restoreShare() error {
+	name, version := c.HTTP.Header.Get("x-ms-deleted-share-name"), c.HTTP.Header.Get("x-ms-deleted-share-version")
+	switch {
+	case name == "":
+		return storage.MissingHeader("x-ms-deleted-share-name")
+	case version == "":
+		return storage.MissingHeader("x-ms-deleted-share-version")
+	case name != c.share:
+		return storage.NotImplemented("Restore Share under another name")
+	}
+	var rec *shareRec
+	if err := c.s.eng.store.Update(c.Context(), func(tx store.Tx) (err error) {
+		rec, err = c.s.eng.restoreIn(tx, c.Account.UID, c.share, version)
+		return err
+	}); err != nil {
+		return err
+	}
+	return c.answerShare(http.StatusCreated, rec)
 }
 
 func (c *call) getShare() error {

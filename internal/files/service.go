@@ -275,7 +275,7 @@ func rows() []storage.Row[*call] {
 		{Name: "Get Share Stats", Level: onShare, Methods: get, Restype: "share", Comp: "stats", Need: onC("r", "r"), Actions: one(shares + "read"), Do: (*call).getShareStats},
 		{Name: "Lease Share", Level: onShare, Methods: put, Restype: "share", Comp: "lease", Need: onC("wd", ""), Actions: one(shares + "write"), Do: (*call).leaseShare},
 		{Name: "Snapshot Share", Level: onShare, Methods: put, Restype: "share", Comp: "snapshot", Need: onC("wc", ""), Actions: one(shares + "write")},
-		{Name: "Restore Share", Level: onShare, Methods: put, Restype: "share", Comp: "undelete", Need: onC("w", ""), Actions: one(shares + "write")},
+		{Name: "Restore Share", Level: onShare, Methods: put, Restype: "share", Comp: "undelete", Need: onC("w", ""), Actions: one(shares + "write"), Do: (*call).restoreShare},
 		{Name: "Create Permission", Level: onShare, Methods: put, Restype: "share", Comp: "filepermission", Need: onC("w", "w"), Data: true, Actions: write, Do: (*call).createPermission},
 		{Name: "Get Permission", Level: onShare, Methods: get, Restype: "share", Comp: "filepermission", Need: onC("r", "r"), Data: true, Actions: read, Do: (*call).getPermission},
 
@@ -335,7 +335,7 @@ func (s *Service) ForgetIn(tx store.Tx, account string) error {
 			return fmt.Errorf("forget share %s: %w", k, err)
 		}
 	}
-	return nil
+	return tx.Delete(bucketRetention, account)
 }
 
 // Reclaim tells that a transaction which removed something is durable.

@@ -31,7 +31,7 @@ func (s *Server) providers() []*arm.Provider {
 		authorization.Provider(authorization.Deps{
 			Directory: principals{s.dir}, Roles: func() authorization.Roles { return s.roles },
 		}),
-		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}, Shares: shares{s}}),
+		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}, Shares: shares{s}, KeepShares: s.shares.SetRetentionIn}),
 		keyvault.Provider(keyvault.Deps{Contents: s.vaults, Secrets: vaultSecrets{s}, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
 		insights.Provider(insights.Deps{Removed: s.forgetTelemetry, Activities: s.activities}),
 		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry}),

@@ -74,6 +74,9 @@ type Deps struct {
 	Containers Containers
 	// Queues, Tables and Shares are those data planes.
 	Queues, Tables, Shares Items
+	// KeepShares says for how many days an account keeps deleted shares; 0 is not
+	// at all.
+	KeepShares func(tx store.Tx, account string, days int) error
 }
 
 type provider struct {
@@ -89,7 +92,7 @@ func Provider(deps Deps) *arm.Provider {
 		Types: []*arm.ResourceType{
 			p.account(), p.container(), p.managementPolicy(),
 			p.blobService(),
-			p.service("fileServices", "File", fileDefaults, map[string]string{
+			p.fileService("fileServices", "File", fileDefaults, map[string]string{
 				"properties.cors.corsRules":                            "lets web pages of other origins in",
 				"properties.protocolSettings.smb.versions":             "restricts SMB",
 				"properties.protocolSettings.smb.multichannel.enabled": "speeds SMB up",

@@ -156,8 +156,23 @@ func corsDefaults() arm.Doc {
 	return arm.Doc{"properties": map[string]any{"cors": map[string]any{"corsRules": []any{}}}}
 }
 
-// fileDefaults: a new account keeps deleted shares for seven days. No share can
-// be made yet, so there is nothing to keep.
+// fileService is the service of the file data plane, which is told for how long
+// deleted shares are kept.
+func (p *provider) fileService(segment, title string, defaults func() arm.Doc, unimplemented map[string]string) *arm.ResourceType {
+	t := p.service(segment, title, defaults, unimplemented)
+	t.Put = func(_ context.Context, put *arm.Put) error {
+		days := 0
+		if policy := "properties.shareDeleteRetentionPolicy"; put.Resource.Body.Bool(policy+".enabled", false) {
+			if days = put.Resource.Body.Int(policy+".days", 0); days < 1 || days > 365 {
+				return arm.BadRequest("InvalidRequestPropertyValue", "The value '%d' is not allowed for property shareDeleteRetentionPolicy.days. It must be from 1 to 365.", days)
+			}
+		}
+		return p.KeepShares(put.Tx, put.Parent.UID, days)
+	}
+	return t
+}
+
+// fileDefaults: a new account keeps deleted shares for seven days.
 func fileDefaults() arm.Doc {
 	d := corsDefaults()
 	d.Set("properties.shareDeleteRetentionPolicy", map[string]any{"enabled": true, "days": 7})

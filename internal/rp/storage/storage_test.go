@@ -142,7 +142,10 @@ const account = rptest.Group + "/providers/Microsoft.Storage/storageAccounts/sto
 
 func newEnv(t *testing.T) (*rptest.Env, *containers) {
 	data := &containers{}
-	e := rptest.New(t, rptest.Options{}, resources.Provider(), storage.Provider(storage.Deps{Containers: data, Queues: items("queue"), Tables: items("table"), Shares: items("share")}))
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), storage.Provider(storage.Deps{Containers: data, Queues: items("queue"), Tables: items("table"), Shares: items("share"),
+		KeepShares: func(tx store.Tx, account string, days int) error {
+			return tx.Put("test.keep", account, []byte{byte(days)})
+		}}))
 	e.NewGroup()
 	return e, data
 }
