@@ -293,3 +293,57 @@ func TestSecretsInTemplates(t *testing.T) {
 		t.Errorf("over a certificate's secret: %v", err)
 	}
 }
+
+// TestRetentionOfVaults: what is deleted is gone for good when its days are over on the
+// cloud's clock, certificates with their keys and secrets, and vaults whole.
+func TestRetentionOfVaults(t *testing.T) {
+	e, _, w := vaultEnv(t, "kv-kept", "kv-gone")
+	ctx := t.Context()
+	if err := w.vault(ctx, http.MethodPut, "kv-gone", "secrets/s", `{"value":"x"}`, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.arm(ctx, http.MethodDelete, smallGroup+"/providers/Microsoft.KeyVault/vaults/kv-gone", "2023-07-01", ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, do := range []struct{ method, path, body string }{
+		{http.MethodPost, "certificates/c/create", smallCertificate}, {http.MethodDelete, "certificates/c", ""},
+		{http.MethodPut, "secrets/s", `{"value":"x"}`}, {http.MethodDelete, "secrets/s", ""},
+	} {
+		if err := w.vault(ctx, do.method, "kv-kept", do.path, do.body, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealed := func() (n int) {
+		t.Helper()
+		out := e.run("doctor")
+		if _, err := fmt.Sscanf(out[strings.Index(out, "secrets "):], "secrets ok %d", &n); err != nil {
+			t.Fatalf("doctor: %v\n%s", err, out)
+		}
+		return n
+	}
+	before := sealed()
+	e.run("clock", "advance", "167h") // an hour less than seven days
+	w = e.wire()
+	for _, path := range []string{"deletedcertificates/c", "deletedkeys/c", "deletedsecrets/s"} {
+		if err := w.vault(ctx, http.MethodGet, "kv-kept", path, "", nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if now := sealed(); now != before {
+		t.Errorf("%d sealed values, there were %d", now, before)
+	}
+	e.run("clock", "advance", "1h")
+	for _, path := range []string{"deletedcertificates/c", "deletedkeys/c", "deletedsecrets/s"} {
+		if err := w.vault(ctx, http.MethodGet, "kv-kept", path, "", nil); err == nil || !strings.Contains(err.Error(), "HTTP 404") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	const deleted = subscription + "/providers/Microsoft.KeyVault/locations/westeurope/deletedVaults/kv-gone"
+	if _, err := w.arm(ctx, http.MethodGet, deleted, "2023-07-01", ""); err == nil || !strings.Contains(err.Error(), "HTTP 404") {
+		t.Errorf("the deleted vault: %v", err)
+	}
+	// two secrets, a key, and the certificate's secret
+	if now := sealed(); now != before-4 {
+		t.Errorf("%d sealed values are left of %d", now, before)
+	}
+}

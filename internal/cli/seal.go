@@ -100,7 +100,7 @@ opens the home, and the next start finishes.`,
 			case given != nil && !inHome:
 				return usagef("say where the new key is: --new-key-file FILE, or --in-home to keep one in the home from now on")
 			}
-			id, err := server.RotateSealKey(cmd.Context(), d, given, to)
+			done, err := server.RotateSealKey(cmd.Context(), d, given, to)
 			if errors.Is(err, home.ErrLocked) {
 				return hint(fmt.Errorf("a server runs for the home %s", d), "Stop it (azimuth stop) and try again.")
 			}
@@ -111,7 +111,10 @@ opens the home, and the next start finishes.`,
 			if to != nil {
 				where = "not in the home: hand it over with --seal-key-file, " + sealKeyFileEnv + " or " + sealKeyEnv
 			}
-			fmt.Fprintf(a.stdout, "everything is encrypted with new keys; the key is %s, %s\n", id, where)
+			fmt.Fprintf(a.stdout, "everything is encrypted with new keys; the key is %s, %s\n", done.Key, where)
+			if done.Damaged > 0 {
+				fmt.Fprintf(a.stderr, "warning: %s with values that no key opens; azimuth doctor names them\n", plural(done.Damaged, "record", "records"))
+			}
 			return nil
 		},
 	}

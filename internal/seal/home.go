@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"time"
 
@@ -26,6 +27,7 @@ type Home struct {
 	Compact func(context.Context) error
 	// Now is the machine's time.
 	Now func() time.Time
+	Log *slog.Logger
 }
 
 // The ways in which a home's key can be not the right one. Nothing was changed.
@@ -54,7 +56,19 @@ func (h *Home) Open(ctx context.Context) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.finish(ctx, o)
+	s, err := o.sealer()
+	if err != nil {
+		return nil, err
+	}
+	damaged, err := h.finish(ctx, o, s)
+	if damaged > 0 {
+		h.Log.Warn("there are sealed values that do not open; azimuth doctor names them", "records", damaged)
+	}
+	if err != nil {
+		// What opens goes on opening: the old data keys are there.
+		h.Log.Warn("not everything could be sealed with the new keys; the next start tries again", "error", err)
+	}
+	return s, nil
 }
 
 func (h *Home) open(ctx context.Context) (*opened, error) {
@@ -153,8 +167,8 @@ func (h *Home) begin(ctx context.Context) (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(found.Problems) > 0 {
-			return nil, fmt.Errorf("%w: the key in %s does not open %d of %d sealed values, such as %s", ErrSealed, h.File, len(found.Problems), found.Values, found.Problems[0])
+		if found.Bad > 0 && found.Bad == found.Records {
+			return nil, fmt.Errorf("%w: the key in %s opens none of %d sealed values, such as %s", ErrSealed, h.File, found.Values, found.Problems[0])
 		}
 		key, o.first, o.Stale = own, own, true
 	case key == nil && own != nil:
@@ -176,22 +190,22 @@ func (h *Home) begin(ctx context.Context) (*opened, error) {
 	return o, h.Store.Update(ctx, func(tx store.Tx) error { return putRing(tx, &o.ring) })
 }
 
-// finish seals anew what is sealed with old keys.
-func (h *Home) finish(ctx context.Context, o *opened) (*Sealer, error) {
-	s, err := o.sealer()
-	if err != nil || !o.Stale {
-		return s, err
+// finish seals anew what is sealed with old keys, and tells how many records do not
+// open.
+func (h *Home) finish(ctx context.Context, o *opened, s *Sealer) (damaged int, err error) {
+	if !o.Stale {
+		return 0, nil
 	}
-	if err := reseal(ctx, h.Store, s, h.Places); err != nil {
-		return nil, err
+	if damaged, err = reseal(ctx, h.Store, s, h.Places); err != nil {
+		return damaged, err
 	}
 	if h.Compact != nil {
 		if err := h.Compact(ctx); err != nil {
-			return nil, err
+			return damaged, err
 		}
 	}
 	o.Stale = false
-	return s, h.Store.Update(ctx, func(tx store.Tx) error { return putRing(tx, &o.ring) })
+	return damaged, h.Store.Update(ctx, func(tx store.Tx) error { return putRing(tx, &o.ring) })
 }
 
 // Rotate gives the home another key, and every value another data key. With nil it
@@ -199,35 +213,55 @@ func (h *Home) finish(ctx context.Context, o *opened) (*Sealer, error) {
 // keep, and none is in the home then. Nothing else may use the home meanwhile. A
 // crash leaves the old key or the new one in force; if it is the new one, the next
 // Open finishes.
-func (h *Home) Rotate(ctx context.Context, to Key) (Key, error) {
+func (h *Home) Rotate(ctx context.Context, to Key) (Rotation, error) {
+	key, damaged, err := h.rotate(ctx, to)
+	if err != nil {
+		return Rotation{}, err
+	}
+	return Rotation{Key: key.ID(), Damaged: damaged}, nil
+}
+
+// Rotation is what Rotate did.
+type Rotation struct {
+	// Key is the ID of the key that is in force.
+	Key string
+	// Damaged is how many records have sealed values that no key opens; they stay.
+	Damaged int
+}
+
+func (h *Home) rotate(ctx context.Context, to Key) (Key, int, error) {
 	o, err := h.open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if _, err := h.finish(ctx, o); err != nil {
-		return nil, err
+	s, err := o.sealer()
+	if err != nil {
+		return nil, 0, err
+	}
+	if _, err := h.finish(ctx, o, s); err != nil {
+		return nil, 0, err
 	}
 	key := to
 	if to == nil {
 		if key, err = NewKey(); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if _, err := atomicfile.Write(h.pending(), key, 0o600); err != nil {
-			return nil, fmt.Errorf("make seal key: %w", err)
+			return nil, 0, fmt.Errorf("make seal key: %w", err)
 		}
 	}
 	if key.ID() == o.Key {
-		return nil, errors.New("the new seal key is the one that this home has")
+		return nil, 0, errors.New("the new seal key is the one that this home has")
 	}
 	if err := o.addKey(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	o.Stale = true
 	if err := o.seal(key, h.Now()); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := h.Store.Update(ctx, func(tx store.Tx) error { return putRing(tx, &o.ring) }); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if to == nil {
 		err = h.adopt(key)
@@ -235,10 +269,13 @@ func (h *Home) Rotate(ctx context.Context, to Key) (Key, error) {
 		err = h.removePrevious(&o.ring)
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	_, err = h.finish(ctx, o)
-	return key, err
+	if s, err = o.sealer(); err != nil {
+		return nil, 0, err
+	}
+	damaged, err := h.finish(ctx, o, s)
+	return key, damaged, err
 }
 
 // readKeyFile returns nil when there is no file.

@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -69,9 +70,10 @@ func walk(places []Place, visit func(p Place, after string) (last string, err er
 	return nil
 }
 
-// reseal seals every value with the primary key that is sealed with another.
-func reseal(ctx context.Context, st store.Store, s *Sealer, places []Place) error {
-	return walk(places, func(p Place, after string) (last string, err error) {
+// reseal seals every value with the primary key that is sealed with another. What does
+// not open stays as it is, for nobody can do better; damaged counts such records.
+func reseal(ctx context.Context, st store.Store, s *Sealer, places []Place) (damaged int, err error) {
+	err = walk(places, func(p Place, after string) (last string, err error) {
 		err = st.Update(ctx, func(tx store.Tx) error {
 			var entries []store.Entry
 			for e, err := range tx.Scan(p.Bucket, store.Range{After: after, Limit: few}) {
@@ -81,6 +83,7 @@ func reseal(ctx context.Context, st store.Store, s *Sealer, places []Place) erro
 				entries = append(entries, e)
 			}
 			last = ""
+			bad := 0
 			for _, e := range entries {
 				last = e.Key
 				changed := false
@@ -95,6 +98,10 @@ func reseal(ctx context.Context, st store.Store, s *Sealer, places []Place) erro
 					}
 					return s.Seal(plain)
 				})
+				if errors.Is(err, ErrSealed) {
+					bad++
+					continue
+				}
 				if err != nil {
 					return fmt.Errorf("seal anew %s of %s: %w", e.Key, p.Bucket, err)
 				}
@@ -104,18 +111,21 @@ func reseal(ctx context.Context, st store.Store, s *Sealer, places []Place) erro
 					}
 				}
 			}
+			damaged += bad
 			return nil
 		})
 		return last, err
 	})
+	return damaged, err
 }
 
 // Report is what Check found.
 type Report struct {
-	// Values is how many sealed values there are, Problems what does not open, as
-	// bucket and key.
-	Values   int
-	Problems []string
+	// Values is how many sealed values there are, in Records records; Bad is how many
+	// of those have some that do not open. Problems names the first of them, as bucket
+	// and key.
+	Values, Records, Bad int
+	Problems             []string
 }
 
 // Check opens every sealed value.
@@ -129,12 +139,19 @@ func Check(ctx context.Context, st store.Store, s *Sealer, places []Place) (Repo
 					return err
 				}
 				last = e.Key
-				if _, err := p.Each(e.Value, func(sealed []byte) ([]byte, error) {
+				before := r.Values
+				_, err := p.Each(e.Value, func(sealed []byte) ([]byte, error) {
 					r.Values++
 					_, err := s.Open(sealed)
 					return sealed, err
-				}); err != nil && len(r.Problems) < most {
-					r.Problems = append(r.Problems, p.Bucket+" "+e.Key)
+				})
+				if r.Values > before {
+					r.Records++
+				}
+				if err != nil {
+					if r.Bad++; r.Bad <= most {
+						r.Problems = append(r.Problems, p.Bucket+" "+e.Key)
+					}
 				}
 			}
 			return nil

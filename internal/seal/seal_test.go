@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +44,7 @@ func newHome(t *testing.T) *homes {
 
 func (h *homes) home(given seal.Key) *seal.Home {
 	return &seal.Home{
-		Store: h.store, File: h.file(), Given: given, Now: time.Now,
+		Store: h.store, File: h.file(), Given: given, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Places:  []seal.Place{seal.Whole("whole"), seal.In("docs", func(d *doc) []*[]byte { return []*[]byte{&d.Value} })},
 		Compact: func(ctx context.Context) error { return sqlite.Compact(ctx, filepath.Join(h.dir, "azimuth.db")) },
 	}
@@ -234,11 +235,12 @@ func TestRotate(t *testing.T) {
 		t.Fatal("the data keys are nowhere")
 	}
 	backup, _ := s.Seal([]byte("backup"))
-	second, err := h.home(nil).Rotate(t.Context(), nil)
+	done, err := h.home(nil).Rotate(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !h.key().Equal(second) || second.Equal(first) {
+	second := h.key()
+	if second.ID() != done.Key || second.Equal(first) {
 		t.Error("the home has another key")
 	}
 	if h.holds(first) || h.holds(oldRing) {
@@ -323,6 +325,41 @@ func TestRotateSurvivesCrashes(t *testing.T) {
 			if done || at == 2 && external { // the rest is as with a key in the home
 				break
 			}
+		}
+	}
+}
+
+// TestDamage: one value that does not open keeps no home from opening, is told, and is
+// the only one that is lost.
+func TestDamage(t *testing.T) {
+	for _, fromBefore := range []bool{false, true} {
+		h := newHome(t)
+		var s *seal.Sealer
+		if fromBefore {
+			key := bytes.Repeat([]byte{3}, 32)
+			if err := os.WriteFile(h.file(), key, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if s, err = seal.New(key); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			s = h.open(nil)
+		}
+		h.fill(s)
+		if err := h.store.Update(t.Context(), func(tx store.Tx) error { return tx.Put("whole", "007", []byte("damaged")) }); err != nil {
+			t.Fatal(err)
+		}
+		r, err := seal.Check(t.Context(), h.store, h.open(nil), h.home(nil).Places)
+		if err != nil || r.Bad != 1 || len(r.Problems) != 1 || r.Problems[0] != "whole 007" {
+			t.Errorf("from before %t: %+v, %v", fromBefore, r, err)
+		}
+		if done, err := h.home(nil).Rotate(t.Context(), nil); err != nil || done.Damaged != 1 {
+			t.Errorf("rotation: %+v, %v", done, err)
+		}
+		if r, err = seal.Check(t.Context(), h.store, h.open(nil), h.home(nil).Places); err != nil || r.Bad != 1 {
+			t.Errorf("after rotation: %+v, %v", r, err)
 		}
 	}
 }

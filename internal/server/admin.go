@@ -173,6 +173,9 @@ func (s *Server) advance(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("advance the clock: %w", err)
 	}
 	s.clock.Advance(d)
+	if err := s.purgeOver(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for _, settle := range []func(context.Context) error{s.manager.Settle, s.instances.Settle} {

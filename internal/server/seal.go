@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -25,31 +26,26 @@ func sealedPlaces() []seal.Place {
 	return slices.Concat(arm.SealedPlaces(), keyvault.SealedPlaces(), vault.SealedPlaces(), ml.SealedPlaces(), instance.SealedPlaces(), oci.SealedPlaces())
 }
 
-func sealHome(d home.Dir, st store.Store, given seal.Key) *seal.Home {
+func sealHome(d home.Dir, st store.Store, given seal.Key, log *slog.Logger) *seal.Home {
 	return &seal.Home{
-		Store: st, File: d.SealKey(), Given: given, Places: sealedPlaces(), Now: time.Now,
+		Store: st, File: d.SealKey(), Given: given, Places: sealedPlaces(), Now: time.Now, Log: log,
 		Compact: func(ctx context.Context) error { return sqlite.Compact(ctx, d.Database()) },
 	}
 }
 
-// RotateSealKey gives a home another key, as seal.Home.Rotate does, and returns its
-// ID. No server may run for the home: the error wraps home.ErrLocked then.
-func RotateSealKey(ctx context.Context, d home.Dir, given, to seal.Key) (id string, err error) {
+// RotateSealKey gives a home another key, as seal.Home.Rotate does. No server may run for the home: the error wraps home.ErrLocked then.
+func RotateSealKey(ctx context.Context, d home.Dir, given, to seal.Key) (done seal.Rotation, err error) {
 	unlock, err := d.Lock()
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	defer unlock()
 	st, err := sqlite.Open(ctx, d.Database())
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	key, err := sealHome(d, st, given).Rotate(ctx, to)
-	if err != nil {
-		return "", err
-	}
-	return key.ID(), nil
+	return sealHome(d, st, given, slog.New(slog.DiscardHandler)).Rotate(ctx, to)
 }
 
 // checkSealed opens everything that is sealed.
@@ -59,8 +55,8 @@ func (s *Server) checkSealed(ctx context.Context) Check {
 	switch {
 	case err != nil:
 		c.Detail = err.Error()
-	case len(report.Problems) > 0:
-		c.Detail = fmt.Sprintf("%d of %d sealed values do not open, such as %s", len(report.Problems), report.Values, report.Problems[0])
+	case report.Bad > 0:
+		c.Detail = fmt.Sprintf("%d of %d sealed records do not open, such as %s", report.Bad, report.Records, report.Problems[0])
 		c.Fix = "Restore azimuth.db and seal.key from one backup, or set what is named again."
 	default:
 		c.OK = true

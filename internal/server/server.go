@@ -194,7 +194,7 @@ func (s *Server) Serve(ctx context.Context, ready func(address string)) error {
 	if err := s.reclaimFiles(ctx); err != nil {
 		return err
 	}
-	if err := s.vaults.PurgeOver(ctx); err != nil {
+	if err := s.purgeOver(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)

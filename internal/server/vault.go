@@ -60,6 +60,15 @@ func vaultOf(r *arm.Resource) (*vault.Vault, error) {
 	return out, nil
 }
 
+// purgeOver removes deleted vaults, and what was deleted in vaults, whose retention is
+// over.
+func (s *Server) purgeOver(ctx context.Context) error {
+	if err := keyvault.PurgeOver(ctx, s.store, s.vaults, s.clock.Now()); err != nil {
+		return err
+	}
+	return s.vaults.PurgeOver(ctx)
+}
+
 // vaultSecrets lets templates write secrets.
 type vaultSecrets struct{ s *Server }
 

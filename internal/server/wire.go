@@ -36,7 +36,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	}
 	upstream := gateway.UpstreamFromEnv(clientenv.Outer(os.Getenv))
 	// First of all: with a wrong key nothing in the home is touched.
-	if s.sealer, err = sealHome(cfg.Home, s.store, cfg.SealKey).Open(ctx); err != nil {
+	if s.sealer, err = sealHome(cfg.Home, s.store, cfg.SealKey, log).Open(ctx); err != nil {
 		return err
 	}
 	sealer := s.sealer

@@ -3,6 +3,7 @@ package keyvault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -56,13 +57,29 @@ func (p *provider) forget(tx store.Tx, d *deletedVault) error {
 	return p.deleted.Delete(tx, d.key())
 }
 
-// expire forgets the vaults whose retention is over, a few at a time: every
-// deletion of a vault brings it on.
-func (p *provider) expire(tx store.Tx, now time.Time) error {
-	var over []*deletedVault
-	for d, err := range p.deleted.By(tx, "purge", store.Range{Limit: 16}) {
-		if err != nil {
+// PurgeOver forgets the vaults whose retention is over at a time, with all that is in
+// them. Deletions of vaults do as well, a few at a time.
+func PurgeOver(ctx context.Context, st store.Store, contents Contents, now time.Time) error {
+	p := &provider{Deps: Deps{Contents: contents}, deleted: deletedVaults()}
+	for more := true; more; {
+		if err := st.Update(ctx, func(tx store.Tx) (err error) {
+			more, err = p.expire(tx, now)
 			return err
+		}); err != nil {
+			return fmt.Errorf("purge vaults that are over: %w", err)
+		}
+	}
+	return nil
+}
+
+// expire forgets the vaults whose retention is over, a few at a time: every
+// deletion of a vault brings it on. It tells whether there may be more.
+func (p *provider) expire(tx store.Tx, now time.Time) (more bool, err error) {
+	const few = 16
+	var over []*deletedVault
+	for d, err := range p.deleted.By(tx, "purge", store.Range{Limit: few}) {
+		if err != nil {
+			return false, err
 		}
 		if d.Purge.After(now) {
 			break
@@ -71,10 +88,10 @@ func (p *provider) expire(tx store.Tx, now time.Time) error {
 	}
 	for _, d := range over {
 		if err := p.forget(tx, d); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return len(over) == few, nil
 }
 
 func (p *provider) document(d *deletedVault) arm.Doc {

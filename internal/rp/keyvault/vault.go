@@ -197,7 +197,7 @@ func (p *provider) putVault(_ context.Context, put *arm.Put) error {
 
 // deleteVault keeps the vault for as long as its retention says.
 func (p *provider) deleteVault(_ context.Context, d *arm.Delete) error {
-	if err := p.expire(d.Tx, d.Now); err != nil {
+	if _, err := p.expire(d.Tx, d.Now); err != nil {
 		return err
 	}
 	r := d.Resource
