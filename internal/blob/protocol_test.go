@@ -105,7 +105,7 @@ func TestConditions(t *testing.T) {
 	want(t, w.do("PUT", "box/new2", "x", "x-ms-blob-type", "BlockBlob", "If-Match", "*"), 412, "ConditionNotMet")
 	want(t, w.do("DELETE", "box/dir/file", "", "If-Match", `"0x1"`), 412, "ConditionNotMet")
 	want(t, w.do("DELETE", "box/dir/file", "", "If-Match", tag), 202, "")
-	want(t, w.do("DELETE", "box?restype=container", "", "If-Unmodified-Since", before), 412, "ConditionNotMet")
+	want(t, w.do("DELETE", "box?restype=container", "", "If-Unmodified-Since", at.Add(-time.Hour).Format(http.TimeFormat)), 412, "ConditionNotMet")
 }
 
 func TestRefusals(t *testing.T) {
