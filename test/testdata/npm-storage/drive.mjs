@@ -1,92 +1,93 @@
-// Works with blobs and with a file system, with Azure's packages for JavaScript as
-// they are. Arguments: a storage account and its key, and another one with a
-// hierarchical namespace and its key.
+// Drives queues, tables and file shares with Azure's own packages, unmodified.
+// TestStorageServices runs it. argv: account, key.
 import assert from "node:assert/strict";
-import { BlobServiceClient, StorageSharedKeyCredential, BlobSASPermissions, generateBlobSASQueryParameters, BlobClient } from "@azure/storage-blob";
-import { DataLakeServiceClient, StorageSharedKeyCredential as LakeKey } from "@azure/storage-file-datalake";
+import { AzureNamedKeyCredential, TableClient, TableServiceClient, odata } from "@azure/data-tables";
+import { ShareServiceClient, StorageSharedKeyCredential as FileKey } from "@azure/storage-file-share";
+import { QueueServiceClient, StorageSharedKeyCredential as QueueKey } from "@azure/storage-queue";
 
-const [flat, flatKey, tree, treeKey] = process.argv.slice(2);
-const key = new StorageSharedKeyCredential(flat, flatKey);
-const service = new BlobServiceClient(`https://${flat}.blob.core.windows.net`, key);
-const text = async (blob) => (await blob.downloadToBuffer()).toString();
+const [account, key] = process.argv.slice(2);
+const done = (what) => console.log(`ok ${what}`);
+const all = async (list) => {
+  const out = [];
+  for await (const each of list) out.push(each);
+  return out;
+};
+const refused = (call, statusCode) => assert.rejects(call, (e) => e.statusCode === statusCode);
 
-// Block, append and page blobs.
-const box = service.getContainerClient("script");
-await box.create();
-const one = box.getBlockBlobClient("a/one.txt");
-await one.upload("hello", 5, { metadata: { by: "script" }, tags: { kind: "greeting" } });
-assert.equal(await text(one), "hello");
-const big = Buffer.alloc(9 << 20, "0123456789abcdef");
-const two = box.getBlockBlobClient("a/two");
-await two.uploadData(big, { blockSize: 1 << 20, concurrency: 4 });
-assert.ok((await two.downloadToBuffer()).equals(big));
-const log = box.getAppendBlobClient("log");
-await log.create();
-await log.appendBlock("x\n", 2);
-await log.appendBlock("y\n", 2);
-assert.equal(await text(log), "x\ny\n");
-const disk = box.getPageBlobClient("disk");
-await disk.create(4096);
-await disk.uploadPages(Buffer.alloc(1024, "p"), 512, 1024);
-const before = await disk.createSnapshot();
-await disk.clearPages(512, 512);
-assert.deepEqual((await disk.getPageRanges()).pageRange.map((r) => [r.offset, r.count]), [[1024, 511]]);
-const diff = await disk.getPageRangesDiff(0, 4096, before.snapshot);
-assert.equal(diff.clearRange.length, 1);
+// queues
+const queues = new QueueServiceClient(`https://${account}.queue.core.windows.net`, new QueueKey(account, key));
+const jobs = queues.getQueueClient("js-jobs");
+await jobs.create({ metadata: { owner: "ann" } });
+await jobs.sendMessage("one & <two>");
+await jobs.sendMessage("later", { visibilityTimeout: 60, messageTimeToLive: -1 });
+const { receivedMessageItems } = await jobs.receiveMessages({ numberOfMessages: 32 });
+assert.deepEqual(receivedMessageItems.map((m) => m.messageText), ["one & <two>"]);
+const { messageId, popReceipt } = receivedMessageItems[0];
+const updated = await jobs.updateMessage(messageId, popReceipt, "changed", 0);
+assert.equal((await jobs.peekMessages()).peekedMessageItems[0].messageText, "changed");
+await refused(jobs.deleteMessage(messageId, popReceipt), 400);
+await jobs.deleteMessage(messageId, updated.popReceipt);
+const properties = await jobs.getProperties();
+assert.equal(properties.approximateMessagesCount, 1);
+assert.equal(properties.metadata.owner, "ann");
+assert.ok((await all(queues.listQueues({ prefix: "js-" }))).length === 1);
+await jobs.delete();
+await refused(jobs.getProperties(), 404);
+done("queues");
 
-// Conditions, leases, tags, copies, lists.
-await assert.rejects(one.upload("z", 1, { conditions: { ifNoneMatch: "*" } }), { statusCode: 409 });
-await assert.rejects(one.download(0, 1, { conditions: { tagConditions: "kind = 'farewell'" } }), { statusCode: 412 });
-const lease = one.getBlobLeaseClient();
-await lease.acquireLease(15);
-await assert.rejects(one.delete(), { code: "LeaseIdMissing" });
-await lease.releaseLease();
-const copy = box.getBlockBlobClient("copy");
-assert.equal((await (await copy.beginCopyFromURL(one.url)).pollUntilDone()).copyStatus, "success");
-const found = [];
-for await (const b of service.findBlobsByTags("kind = 'greeting'")) found.push(b.name);
-assert.deepEqual(found, ["a/one.txt"]);
-const names = [];
-for await (const page of box.listBlobsByHierarchy("/").byPage({ maxPageSize: 2 }))
-  for (const i of [...(page.segment.blobPrefixes ?? []), ...page.segment.blobItems]) names.push(i.name);
-assert.deepEqual(names.sort(), ["a/", "copy", "disk", "log"]);
+// tables
+const credential = new AzureNamedKeyCredential(account, key);
+const url = `https://${account}.table.core.windows.net`;
+const tables = new TableServiceClient(url, credential);
+const runs = new TableClient(url, "jsruns", credential);
+await runs.createTable();
+await runs.createEntity({ partitionKey: "o'neil", rowKey: "1", n: 5, d: 2.5, big: 9007199254740993n, when: new Date(0), bytes: new Uint8Array([0, 255]), yes: true, s: "ü\"" });
+const entity = await runs.getEntity("o'neil", "1");
+assert.equal(entity.big, 9007199254740993n);
+assert.equal(entity.when.valueOf(), 0);
+assert.deepEqual([...entity.bytes], [0, 255]);
+assert.deepEqual([entity.n, entity.d, entity.yes, entity.s], [5, 2.5, true, "ü\""]);
+await refused(runs.createEntity({ partitionKey: "o'neil", rowKey: "1" }), 409);
+await runs.updateEntity({ partitionKey: "o'neil", rowKey: "1", n: 6 }, "Merge", { etag: entity.etag });
+await refused(runs.updateEntity({ partitionKey: "o'neil", rowKey: "1", n: 7 }, "Replace", { etag: entity.etag }), 412);
+const actions = [];
+for (let i = 0; i < 60; i++) actions.push(["create", { partitionKey: "p", rowKey: String(i).padStart(3, "0"), n: i }]);
+actions.push(["upsert", { partitionKey: "p", rowKey: "x", n: 1 }, "Replace"]);
+const answer = await runs.submitTransaction(actions);
+assert.equal(answer.subResponses.length, 61);
+await refused(runs.submitTransaction([["delete", { partitionKey: "p", rowKey: "x" }], ["create", { partitionKey: "p", rowKey: "001" }]]), 409);
+const found = await all(runs.listEntities({ queryOptions: { filter: odata`PartitionKey eq ${"p"} and n ge ${55}`, select: ["rowKey", "n"] } }));
+assert.deepEqual(found.map((e) => e.n), [55, 56, 57, 58, 59]);
+const pages = await all(runs.listEntities({ queryOptions: { filter: odata`PartitionKey eq 'p'` } }).byPage({ maxPageSize: 20 }));
+assert.deepEqual(pages.map((p) => p.length), [20, 20, 20, 1]);
+assert.ok((await all(tables.listTables({ queryOptions: { filter: odata`TableName eq 'jsruns'` } }))).length === 1);
+await runs.deleteEntity("p", "x");
+await runs.deleteTable();
+await refused(runs.getEntity("p", "001"), 404);
+done("tables");
 
-// A SAS, and one that was tampered with.
-const sas = generateBlobSASQueryParameters({ containerName: "script", blobName: "copy", permissions: BlobSASPermissions.parse("r"), expiresOn: new Date(Date.now() + 3600e3) }, key).toString();
-assert.equal(await text(new BlobClient(`${copy.url}?${sas}`)), "hello");
-await assert.rejects(new BlobClient(`${one.url}?${sas}`).download(), { statusCode: 403 });
-await service.getBlobBatchClient().deleteBlobs([copy, log]);
-assert.equal(await copy.exists(), false);
-
-// A static website.
-await service.setProperties({ staticWebsite: { enabled: true, indexDocument: "index.html", errorDocument404Path: "404.html" } });
-await service.getContainerClient("$web").getBlockBlobClient("index.html").upload("<h1>home</h1>", 13, { blobHTTPHeaders: { blobContentType: "text/html" } });
-await box.delete();
-
-// A file system.
-const lake = new DataLakeServiceClient(`https://${tree}.dfs.core.windows.net`, new LakeKey(tree, treeKey));
-const fs = lake.getFileSystemClient("script");
-await fs.create();
-const dir = fs.getDirectoryClient("raw/2026");
+// files
+const shares = new ShareServiceClient(`https://${account}.file.core.windows.net`, new FileKey(account, key));
+const box = shares.getShareClient("js-box");
+await box.create({ quota: 3, metadata: { owner: "ann" } });
+const dir = box.getDirectoryClient("data");
 await dir.create();
-const file = dir.getFileClient("part");
-await file.create();
-await file.append("one,", 0, 4);
-await file.append("two", 4, 3);
-await file.flush(7);
-assert.equal((await file.readToBuffer()).toString(), "one,two");
-await file.upload(big, { chunkSize: 1 << 20 });
-assert.equal((await file.getProperties()).contentLength, big.length);
-await dir.setAccessControl([
-  { accessControlType: "user", entityId: "", defaultScope: false, permissions: { read: true, write: true, execute: true } },
-  { accessControlType: "group", entityId: "", defaultScope: false, permissions: { read: true, write: false, execute: true } },
-  { accessControlType: "other", entityId: "", defaultScope: false, permissions: { read: false, write: false, execute: false } },
-]);
-assert.equal((await dir.getAccessControl()).permissions.group.read, true);
-await fs.getDirectoryClient("raw").move("done");
-const paths = [];
-for await (const p of fs.listPaths({ recursive: true })) paths.push(p.name);
-assert.deepEqual(paths, ["done", "done/2026", "done/2026/part"]);
-await fs.getDirectoryClient("done").delete(true);
-await fs.delete();
+const text = "hello ".repeat(1_000_000);
+const file = dir.getFileClient("a b.txt");
+await file.uploadData(Buffer.from(text), { fileHttpHeaders: { fileContentType: "text/plain" }, metadata: { k: "v" } });
+const back = await file.downloadToBuffer();
+assert.equal(back.toString(), text);
+const described = await file.getProperties();
+assert.deepEqual([described.contentLength, described.contentType, described.metadata.k, described.fileAttributes], [text.length, "text/plain", "v", "Archive"]);
+assert.deepEqual((await all(dir.listFilesAndDirectories({ includeTimestamps: true, includeEtag: true }))).map((e) => [e.kind, e.name, e.properties.contentLength]), [["file", "a b.txt", text.length]]);
+await file.rename("data/moved.txt");
+await refused(file.getProperties(), 404);
+await refused(dir.delete(), 409);
+await dir.getFileClient("moved.txt").delete();
+await dir.delete();
+assert.equal((await box.getProperties()).quota, 3);
+await box.delete();
+await refused(box.getProperties(), 404);
+done("files");
+
 console.log("all done");
