@@ -96,7 +96,7 @@ func TestFullDisk(t *testing.T) {
 	e.await("there is room again", func() bool { ok, _ := put(n, 1<<20); return ok })
 	s.kill()
 	c.http.CloseIdleConnections()
-	s = e.serve()
+	e.serve()
 	whole()
 	// doctor minds that the disk is nearly full, but not the blobs.
 	if r := e.try("doctor"); !strings.Contains(r.stdout, fmt.Sprintf("%d blobs, ", len(kept))) || !strings.Contains(r.stdout, "all whole") {
