@@ -24,7 +24,7 @@ func TestLoad(t *testing.T) {
 		}
 		seen[r.Name] = true
 	}
-	if len(seen) != 46 {
-		t.Errorf("%d roles, want 46", len(seen))
+	if len(seen) != 51 {
+		t.Errorf("%d roles, want 51", len(seen))
 	}
 }
