@@ -78,9 +78,10 @@ func checkPassword(user *principal, password string) error {
 	return nil
 }
 
-// idToken says who signed in, to the client that asked.
+// idToken says who signed in, to the client that asked. It is dated by the time of
+// day: clients hold it against their own clocks, whatever this cloud's says.
 func (d *Directory) idToken(user *principal, clientID string) (string, error) {
-	now := d.cfg.Clock.Now()
+	now := d.cfg.Wall()
 	return d.keys.sign(&claims{
 		Audience: clientID, Issuer: d.issuerV2(), IssuedAt: now.Unix(), NotBefore: now.Add(-backdate).Unix(), Expires: now.Add(appTokenLifetime).Unix(),
 		Name: user.DisplayName, ObjectID: user.ObjectID, Subject: user.ObjectID, TenantID: d.cfg.TenantID,

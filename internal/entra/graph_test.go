@@ -10,6 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -118,6 +122,15 @@ func TestGraphUsers(t *testing.T) {
 	status, doc := signIn("correct horse")
 	if status != 200 || doc["id_token"] == nil || doc["client_info"] == nil || doc["refresh_token"] == nil {
 		t.Errorf("sign in: %d %v", status, doc)
+	}
+	// clients hold the ID token against the time of day, not against the cloud's
+	idToken, err := jwt.ParseSigned(fmt.Sprint(doc["id_token"]), []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims jwt.Claims
+	if err := idToken.UnsafeClaimsWithoutVerification(&claims); err != nil || claims.Validate(jwt.Expected{Time: time.Now()}) != nil {
+		t.Errorf("ID token: %v %+v", err, claims)
 	}
 	if status, doc := signIn("wrong horse"); status != 400 || !strings.HasPrefix(fmt.Sprint(doc["error_description"]), "AADSTS50126") {
 		t.Errorf("wrong password: %d %v", status, doc)
