@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -87,6 +88,12 @@ again. The server listens on loopback only.`,
 			key, err := takeSealKey(f.sealKey)
 			if err != nil {
 				return err
+			}
+			if os.Getenv("GOGC") == "" {
+				// A server keeps little in memory and makes much that lives for one
+				// request: collecting a fifth as often makes blobs a quarter faster, for
+				// a few tens of MiB (BenchmarkBlobSmall).
+				debug.SetGCPercent(400)
 			}
 			log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 			s, err := server.Open(cmd.Context(), server.Config{
