@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ type plant struct {
 	clock  *clock.Manual
 	faults *fault.Faults
 	url    string
-	served int
+	served atomic.Int32
 }
 
 func newPlant(t *testing.T) *plant {
@@ -38,7 +39,7 @@ func newPlant(t *testing.T) *plant {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Host = r.Header.Get("For")
 		p.faults.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			p.served++
+			p.served.Add(1)
 			io.WriteString(w, "done")
 		})).ServeHTTP(w, r)
 	}))
@@ -143,8 +144,8 @@ func TestLost(t *testing.T) {
 	for lost, served := range map[string]int{fault.LostBefore: 0, fault.LostAfter: 1} {
 		p := newPlant(t)
 		p.add(fault.Fault{Method: "PUT", Target: arm, Lost: lost, Left: 1})
-		if status, _ := p.do("PUT", arm, account); status != 0 || p.served != served {
-			t.Errorf("lost %s: status %d, carried out %d times", lost, status, p.served)
+		if status, _ := p.do("PUT", arm, account); status != 0 || int(p.served.Load()) != served {
+			t.Errorf("lost %s: status %d, carried out %d times", lost, status, p.served.Load())
 		}
 		if status, _ := p.do("PUT", arm, account); status != 200 {
 			t.Errorf("after it: %d", status)
@@ -170,7 +171,7 @@ func TestDelay(t *testing.T) {
 		}
 	}
 	p.clock.Step(30 * time.Second)
-	if status := <-done; status != 200 || p.served != 1 {
+	if status := <-done; status != 200 || p.served.Load() != 1 {
 		t.Errorf("after the delay: %d", status)
 	}
 }
