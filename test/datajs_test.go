@@ -15,7 +15,7 @@ import (
 func TestStorageOfJavaScript(t *testing.T) {
 	node, npm := need(t, "node"), need(t, "npm")
 	t.Parallel()
-	dir := copyDir(t, "testdata/npm-storage", nil)
+	dir := copyDir(t, "testdata/npm-blob", nil)
 	install := exec.CommandContext(t.Context(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--cache", filepath.Join(dir, "cache"))
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
