@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/glob"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -132,10 +133,10 @@ func (f *Fault) matches(r *http.Request) bool {
 		return strings.EqualFold(r.Host, armHost) && resourceType(r.URL.Path) == strings.ToLower(f.Target)
 	}
 	host, path, slash := strings.Cut(f.Target, "/")
-	if !glob(strings.ToLower(host), strings.ToLower(r.Host)) {
+	if !glob.Match(strings.ToLower(host), strings.ToLower(r.Host)) {
 		return false
 	}
-	return !slash || glob("/"+path, r.URL.Path)
+	return !slash || glob.Match("/"+path, r.URL.Path)
 }
 
 const armHost = "management.azure.com"
@@ -164,29 +165,6 @@ func resourceType(path string) string {
 		out += "/" + segs[i]
 	}
 	return out
-}
-
-// glob matches a pattern in which * stands for any run of characters.
-func glob(pattern, s string) bool {
-	head, rest, wild := strings.Cut(pattern, "*")
-	if !wild {
-		return pattern == s
-	}
-	if !strings.HasPrefix(s, head) {
-		return false
-	}
-	s = s[len(head):]
-	for {
-		part, more, wild := strings.Cut(rest, "*")
-		if !wild {
-			return strings.HasSuffix(s, part)
-		}
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s, rest = s[i+len(part):], more
-	}
 }
 
 // Faults is the faults of a cloud. They are kept in the store and survive a

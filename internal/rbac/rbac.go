@@ -12,6 +12,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/catalog"
+	"github.com/azimuth-ml/azimuth/internal/glob"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -224,24 +225,5 @@ func matchAny(patterns []string, action string) bool {
 // Match reports whether an action matches a pattern in which "*" stands for any
 // run of characters, slashes included. Case does not matter.
 func Match(pattern, action string) bool {
-	p, s := strings.ToLower(pattern), strings.ToLower(action)
-	head, rest, wild := strings.Cut(p, "*")
-	if !wild {
-		return p == s
-	}
-	if !strings.HasPrefix(s, head) {
-		return false
-	}
-	s = s[len(head):]
-	for {
-		part, more, wild := strings.Cut(rest, "*")
-		if !wild {
-			return strings.HasSuffix(s, part)
-		}
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s, rest = s[i+len(part):], more
-	}
+	return glob.Match(strings.ToLower(pattern), strings.ToLower(action))
 }
