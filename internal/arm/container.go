@@ -241,11 +241,7 @@ func providerActions(p *Provider) []Action {
 // resourceList is GET …/resources: the tracked resources of a group or
 // subscription, with the filters that clients use.
 func (k *Kernel) resourceList(ctx context.Context, req *Request, scope ID) (*Response, error) {
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
-	}
-	after, err := req.SkipToken()
+	size, after, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}

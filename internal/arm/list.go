@@ -54,7 +54,16 @@ func (k *Kernel) PageResponse(req *Request, page *Page) *Response {
 	return OK(out)
 }
 
-// PageSize reads $top, and SkipToken the place to go on from.
+// Paging reads how a page is asked for: its size, and the place to go on from.
+func (req *Request) Paging() (size int, after string, err error) {
+	if size, err = req.PageSize(); err != nil {
+		return 0, "", err
+	}
+	after, err = req.SkipToken()
+	return size, after, err
+}
+
+// PageSize reads $top.
 func (req *Request) PageSize() (int, error) {
 	s := req.Query.Get("$top")
 	if s == "" {
@@ -86,11 +95,7 @@ func EncodeToken(position string) string {
 }
 
 func (k *Kernel) listPage(ctx context.Context, req *Request, parent ID, t *ResourceType) (*Page, error) {
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
-	}
-	after, err := req.SkipToken()
+	size, after, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}

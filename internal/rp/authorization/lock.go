@@ -116,11 +116,7 @@ func (p *provider) listLocks(ctx context.Context, req *arm.Request, scope arm.ID
 	if err != nil {
 		return nil, err
 	}
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
-	}
-	after, err := req.SkipToken()
+	size, after, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}

@@ -138,11 +138,7 @@ func (p *provider) listAssignments(ctx context.Context, req *arm.Request, scope 
 	if err != nil {
 		return nil, err
 	}
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
-	}
-	after, err := req.SkipToken()
+	size, after, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}

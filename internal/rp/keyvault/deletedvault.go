@@ -142,11 +142,7 @@ func (p *provider) getDeleted(ctx context.Context, req *arm.Request) (*arm.Respo
 }
 
 func (p *provider) listDeleted(ctx context.Context, req *arm.Request) (*arm.Response, error) {
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
-	}
-	after, err := req.SkipToken()
+	size, after, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}

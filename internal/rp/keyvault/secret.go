@@ -131,11 +131,7 @@ func (p *provider) loadSecret(ctx context.Context, tx store.Tx, id arm.ID) (*arm
 }
 
 func (p *provider) listSecrets(ctx context.Context, req *arm.Request, parent arm.ID) (*arm.Page, error) {
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
-	}
-	after, err := req.SkipToken()
+	size, after, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}

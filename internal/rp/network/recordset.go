@@ -197,11 +197,7 @@ func (p *provider) listRecordSets(ctx context.Context, req *arm.Request, zone ar
 	if req.Query.Get("$recordsetnamesuffix") != "" {
 		return nil, arm.NotImplemented("$recordsetnamesuffix in lists of record sets")
 	}
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
-	}
-	token, err := req.SkipToken()
+	size, token, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}

@@ -66,11 +66,7 @@ func listGroups(ctx context.Context, req *arm.Request, parent arm.ID) (*arm.Page
 	if err != nil {
 		return nil, err
 	}
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
-	}
-	after, err := req.SkipToken()
+	size, after, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}

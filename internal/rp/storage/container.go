@@ -154,45 +154,8 @@ func (p *provider) listContainers(ctx context.Context, req *arm.Request, parent 
 	if f := req.Query.Get("$filter"); f != "" {
 		return nil, arm.NotImplemented("$filter on containers")
 	}
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
+	list := func(tx store.Tx, account, after string, limit int) ([]Container, error) {
+		return p.Containers.ListContainers(ctx, tx, account, after, limit)
 	}
-	if n := req.Query.Get("$maxpagesize"); n != "" {
-		req.Query.Set("$top", n)
-		if size, err = req.PageSize(); err != nil {
-			return nil, err
-		}
-	}
-	after, err := req.SkipToken()
-	if err != nil {
-		return nil, err
-	}
-	page := &arm.Page{}
-	err = p.kernel.Store().View(ctx, func(tx store.Tx) error {
-		if _, err := p.kernel.Load(ctx, tx, parent); err != nil {
-			return err
-		}
-		account, err := p.accountOf(ctx, tx, parent)
-		if err != nil {
-			return err
-		}
-		list, err := p.Containers.ListContainers(ctx, tx, account.UID, after, size+1)
-		if err != nil {
-			return err
-		}
-		if len(list) > size {
-			list = list[:size]
-			page.Next = arm.EncodeToken(list[size-1].Name)
-		}
-		for _, c := range list {
-			doc, err := p.kernel.Render(ctx, tx, containerResource(account, &c))
-			if err != nil {
-				return err
-			}
-			page.Value = append(page.Value, doc)
-		}
-		return nil
-	})
-	return page, err
+	return listStored(ctx, p, req, parent, list, func(c *Container) string { return c.Name }, containerResource)
 }

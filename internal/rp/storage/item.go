@@ -139,17 +139,23 @@ func (p *provider) listItems(ctx context.Context, req *arm.Request, parent arm.I
 			return nil, arm.NotImplemented("%s on %s", name, parent.Type())
 		}
 	}
-	size, err := req.PageSize()
-	if err != nil {
-		return nil, err
+	list := func(tx store.Tx, account, after string, limit int) ([]Item, error) {
+		return items.ListItems(ctx, tx, account, after, limit)
 	}
+	return listStored(ctx, p, req, parent, list, func(i *Item) string { return i.Name }, resource)
+}
+
+// listStored lists what a data plane keeps of an account, in the order of its
+// names. Clients of the storage services ask for pages by $maxpagesize.
+func listStored[T any](ctx context.Context, p *provider, req *arm.Request, parent arm.ID,
+	list func(tx store.Tx, account, after string, limit int) ([]T, error), name func(*T) string, resource func(*arm.Resource, *T) *arm.Resource) (*arm.Page, error) {
 	if n := req.Query.Get("$maxpagesize"); n != "" {
-		req.Query.Set("$top", n)
-		if size, err = req.PageSize(); err != nil {
+		if _, err := req.PageSize(); err != nil { // a wrong $top is refused all the same
 			return nil, err
 		}
+		req.Query.Set("$top", n)
 	}
-	after, err := req.SkipToken()
+	size, after, err := req.Paging()
 	if err != nil {
 		return nil, err
 	}
@@ -162,16 +168,16 @@ func (p *provider) listItems(ctx context.Context, req *arm.Request, parent arm.I
 		if err != nil {
 			return err
 		}
-		list, err := items.ListItems(ctx, tx, account.UID, after, size+1)
+		found, err := list(tx, account.UID, after, size+1)
 		if err != nil {
 			return err
 		}
-		if len(list) > size {
-			list = list[:size]
-			page.Next = arm.EncodeToken(list[size-1].Name)
+		if len(found) > size {
+			found = found[:size]
+			page.Next = arm.EncodeToken(name(&found[size-1]))
 		}
-		for i := range list {
-			doc, err := p.kernel.Render(ctx, tx, resource(account, &list[i]))
+		for i := range found {
+			doc, err := p.kernel.Render(ctx, tx, resource(account, &found[i]))
 			if err != nil {
 				return err
 			}
