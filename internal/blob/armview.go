@@ -57,7 +57,7 @@ func (s *Service) ContainersIn(tx store.Tx, uid, after string, limit int) ([]Con
 		if err != nil {
 			return nil, fmt.Errorf("list containers: %w", err)
 		}
-		c, err := decode[containerRec](bucketContainers, row.Key, row.Value)
+		c, err := storage.Decode[containerRec](bucketContainers, row.Key, row.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func (s *Service) PutContainerIn(tx store.Tx, uid string, in ContainerInfo) erro
 	}
 	c.Public, c.Metadata = in.PublicAccess, in.Metadata
 	c.Modified, c.ETag = s.eng.stamp()
-	return save(tx, bucketContainers, containerKey(uid, in.Name), c)
+	return storage.Save(tx, bucketContainers, containerKey(uid, in.Name), c)
 }
 
 // DeleteContainerIn removes a container with its blobs, as far as the account's
@@ -109,4 +109,4 @@ func (s *Service) DeleteAccountIn(tx store.Tx, uid string) error {
 
 // Reclaim tells the service that a transaction which deleted something is
 // durable, so that it can begin to free the space.
-func (s *Service) Reclaim() { s.eng.kick() }
+func (s *Service) Reclaim() { s.eng.reaper.Kick() }

@@ -60,10 +60,10 @@ func (e *engine) stage(ctx context.Context, r ref, id string, in *intake, admit 
 		st := &stagedRec{Blob: key, IDLength: len(id)}
 		if b.Staged == "" {
 			b.Staged = staging
-			if err := save(tx, bucketBlobs, key, b); err != nil {
+			if err := storage.Save(tx, bucketBlobs, key, b); err != nil {
 				return err
 			}
-		} else if st, err = load[stagedRec](tx, bucketStaged, b.Staged); err != nil {
+		} else if st, err = storage.Load[stagedRec](tx, bucketStaged, b.Staged); err != nil {
 			return err
 		} else if st == nil {
 			return fmt.Errorf("staging record %s is missing", b.Staged)
@@ -72,7 +72,7 @@ func (e *engine) stage(ctx context.Context, r ref, id string, in *intake, admit 
 			return refuse("InvalidBlobOrBlock")
 		}
 		bk := blockKey(b.Staged, id)
-		old, err := load[blockRec](tx, bucketBlocks, bk)
+		old, err := storage.Load[blockRec](tx, bucketBlocks, bk)
 		if err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (e *engine) stage(ctx context.Context, r ref, id string, in *intake, admit 
 		nb := blockRec{Size: in.size}
 		if in.file != "" {
 			nb.File = in.file
-			err = save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc})
+			err = storage.Save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc})
 		} else {
 			nb.Inline = data
 			err = saveInline(tx, data, in.crc, in.inline)
@@ -94,11 +94,11 @@ func (e *engine) stage(ctx context.Context, r ref, id string, in *intake, admit 
 		if err != nil {
 			return err
 		}
-		if err := save(tx, bucketBlocks, bk, nb); err != nil {
+		if err := storage.Save(tx, bucketBlocks, bk, nb); err != nil {
 			return err
 		}
 		st.Last = now
-		return save(tx, bucketStaged, b.Staged, st)
+		return storage.Save(tx, bucketStaged, b.Staged, st)
 	})
 	if err != nil {
 		e.undo(in, err)
@@ -156,7 +156,7 @@ func (e *engine) commit(ctx context.Context, r ref, choices []blockChoice, build
 		if gone, err = e.supersede(tx, p, r.uid, b); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, key, b)
+		return storage.Save(tx, bucketBlobs, key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("put block list of %s: %w", r.name, err)
@@ -174,7 +174,7 @@ func gather(tx store.Tx, old *blobRec, choices []blockChoice) ([]extent, error) 
 			if err != nil {
 				return nil, err
 			}
-			b, err := decode[blockRec](bucketBlocks, row.Key, row.Value)
+			b, err := storage.Decode[blockRec](bucketBlocks, row.Key, row.Value)
 			if err != nil {
 				return nil, err
 			}
@@ -227,7 +227,7 @@ func saveExtents(tx store.Tx, list string, at int64, extents []extent) (end int6
 	end = at
 	for len(extents) > 0 {
 		n := min(extentsPerRow, len(extents))
-		if err := save(tx, bucketExtents, extentKey(list, end), extents[:n]); err != nil {
+		if err := storage.Save(tx, bucketExtents, extentKey(list, end), extents[:n]); err != nil {
 			return 0, err
 		}
 		for _, x := range extents[:n] {
@@ -286,7 +286,7 @@ func (e *engine) blockLists(ctx context.Context, r ref) (b *blobRec, committed, 
 			if err != nil {
 				return err
 			}
-			st, err := decode[blockRec](bucketBlocks, row.Key, row.Value)
+			st, err := storage.Decode[blockRec](bucketBlocks, row.Key, row.Value)
 			if err != nil {
 				return err
 			}
@@ -343,7 +343,7 @@ func (e *engine) tryAppend(ctx context.Context, r ref, in *intake, check func(*b
 		if err := admit(b); err != nil || b.File == "" {
 			return err
 		}
-		row, err := load[fileRec](tx, bucketFiles, b.File)
+		row, err := storage.Load[fileRec](tx, bucketFiles, b.File)
 		if err != nil {
 			return err
 		}
@@ -379,7 +379,7 @@ func (e *engine) tryAppend(ctx context.Context, r ref, in *intake, check func(*b
 		}
 		b.File, b.Size, b.Modified, b.ETag = id, offset+in.size, now, etag
 		b.Blocks++
-		f, err := load[fileRec](tx, bucketFiles, id)
+		f, err := storage.Load[fileRec](tx, bucketFiles, id)
 		if err != nil {
 			return err
 		}
@@ -388,10 +388,10 @@ func (e *engine) tryAppend(ctx context.Context, r ref, in *intake, check func(*b
 		}
 		// Snapshots and versions may name the file, too, up to where it was then.
 		f.Size, f.CRC, f.Append = b.Size, crc, true
-		if err := save(tx, bucketFiles, id, f); err != nil {
+		if err := storage.Save(tx, bucketFiles, id, f); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, key, b)
+		return storage.Save(tx, bucketBlobs, key, b)
 	})
 	if err != nil && had.File == "" {
 		e.undo(&intake{file: id}, err)

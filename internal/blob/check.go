@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -44,7 +45,7 @@ func (s *Service) Check(ctx context.Context) (*Report, error) {
 	err := s.eng.eachDir(ctx, func(names []string) error {
 		return s.eng.store.View(ctx, func(tx store.Tx) error {
 			for _, id := range names {
-				row, err := load[fileRec](tx, bucketFiles, id)
+				row, err := storage.Load[fileRec](tx, bucketFiles, id)
 				if err != nil {
 					return err
 				}
@@ -206,7 +207,7 @@ func (c *checker) blob(ctx context.Context, row store.Entry) (string, error) {
 	err := c.e.store.View(ctx, func(tx store.Tx) error {
 		count := func(x extent) error {
 			if x.File != "" {
-				f, err := load[fileRec](tx, bucketFiles, x.File)
+				f, err := storage.Load[fileRec](tx, bucketFiles, x.File)
 				if err != nil {
 					return err
 				}

@@ -84,7 +84,7 @@ func (e *engine) tryCopy(ctx context.Context, src, dst ref, build func(old, src 
 		if gone, err = e.supersede(tx, p, dst.uid, b); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, p.key, b)
+		return storage.Save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		if in != nil {
@@ -102,7 +102,7 @@ func (e *engine) share(tx store.Tx, from *blobRec, in *intake, b *blobRec) error
 	switch {
 	case in != nil && in.size > 0:
 		b.File = in.file
-		return save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc, Append: true})
+		return storage.Save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc, Append: true})
 	case in != nil:
 		return nil
 	case from.Inline != "":

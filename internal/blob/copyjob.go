@@ -124,10 +124,10 @@ func (e *engine) beginCopy(ctx context.Context, src, dst ref, from *blobRec, bui
 			return err
 		}
 		job := copyJob{Key: p.key, UID: src.uid, Container: src.container, Name: src.name, At: src.at, ETag: from.ETag}
-		if err := save(tx, bucketCopies, b.Copy.ID, job); err != nil {
+		if err := storage.Save(tx, bucketCopies, b.Copy.ID, job); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, p.key, b)
+		return storage.Save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("begin copy of blob %s: %w", src.name, err)
@@ -176,7 +176,7 @@ func (e *engine) copyAll(ctx context.Context) error {
 			return failed
 		}
 		after = entry.Key
-		job, err := decode[copyJob](bucketCopies, entry.Key, entry.Value)
+		job, err := storage.Decode[copyJob](bucketCopies, entry.Key, entry.Value)
 		if err == nil {
 			err = e.runCopy(ctx, entry.Key, job)
 		}
@@ -281,7 +281,7 @@ func (e *engine) tryRunCopy(ctx context.Context, id string, job *copyJob, src re
 		if err := tx.Delete(bucketCopies, id); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, job.Key, b)
+		return storage.Save(tx, bucketBlobs, job.Key, b)
 	})
 	if in != nil && (err != nil || !used) {
 		if err == nil {
@@ -292,7 +292,7 @@ func (e *engine) tryRunCopy(ctx context.Context, id string, job *copyJob, src re
 	}
 	if err == nil {
 		e.files.remove(gone...)
-		e.kick()
+		e.reaper.Kick()
 	}
 	return err
 }
@@ -300,7 +300,7 @@ func (e *engine) tryRunCopy(ctx context.Context, id string, job *copyJob, src re
 // copied returns the destination of a copy that is under way. When there is none
 // any more, the copy is given up.
 func copied(tx store.Tx, id, key string) (*blobRec, error) {
-	b, err := load[blobRec](tx, bucketBlobs, key)
+	b, err := storage.Load[blobRec](tx, bucketBlobs, key)
 	if err != nil {
 		return nil, err
 	}
@@ -322,7 +322,7 @@ func (e *engine) endCopy(ctx context.Context, id, key, status, why string) error
 		if err := tx.Delete(bucketCopies, id); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, key, b)
+		return storage.Save(tx, bucketBlobs, key, b)
 	})
 }
 
@@ -360,7 +360,7 @@ func (s *Service) abortCopy(c *call) error {
 		if err := tx.Delete(bucketCopies, b.Copy.ID); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, key, b)
+		return storage.Save(tx, bucketBlobs, key, b)
 	})
 	if err != nil {
 		return fmt.Errorf("abort copy: %w", err)

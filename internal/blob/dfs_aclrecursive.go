@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -144,7 +145,7 @@ func (e *engine) editACLs(ctx context.Context, r ref, edit *aclEdit, after strin
 		}
 		for _, it := range items {
 			it.Blob.ETag, it.Blob.Modified = etag, now
-			stop, err := edit.path(r.as, it.Name, it.Blob, res, force, func() error { return save(tx, bucketBlobs, it.key, it.Blob) })
+			stop, err := edit.path(r.as, it.Name, it.Blob, res, force, func() error { return storage.Save(tx, bucketBlobs, it.key, it.Blob) })
 			if stop || err != nil {
 				return err // Azure gives no continuation then
 			}

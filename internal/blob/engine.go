@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"sync"
-	"sync/atomic"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/storage"
@@ -22,8 +21,8 @@ type engine struct {
 	clock clock.Clock
 	files *files
 
-	etag atomic.Uint64
-	wake chan struct{} // tells the reaper that there is garbage
+	etags  storage.Stamps
+	reaper *storage.Reaper
 
 	reaping sync.Mutex // held while garbage is taken apart
 
@@ -55,25 +54,14 @@ type ref struct {
 func newEngine(st store.Store, c clock.Clock, f *files) *engine {
 	return &engine{
 		store: st, clock: c, files: f,
-		wake: make(chan struct{}, 1), copies: copies{wake: make(chan struct{}, 1)},
+		reaper: storage.NewReaper(c), copies: copies{wake: make(chan struct{}, 1)},
 		pins: map[string]int{},
 		seed: maphash.MakeSeed(),
 	}
 }
 
-// stamp returns the present and an ETag that no resource has had before. Azure's
-// ETags are the time in units of 100 ns; ours are too, made strictly increasing.
-func (e *engine) stamp() (now int64, etag uint64) {
-	now = e.clock.Now().UnixNano()
-	want := unixTicks + uint64(now/100)
-	for {
-		last := e.etag.Load()
-		next := max(want, last+1)
-		if e.etag.CompareAndSwap(last, next) {
-			return now, next
-		}
-	}
-}
+// stamp returns the present and an ETag that no resource has had before.
+func (e *engine) stamp() (now int64, etag uint64) { return e.etags.Next(e.clock) }
 
 func (e *engine) lock(key string) *sync.Mutex {
 	return &e.locks[maphash.String(e.seed, key)%uint64(len(e.locks))]
@@ -82,7 +70,7 @@ func (e *engine) lock(key string) *sync.Mutex {
 func findContainer(tx store.Tx, uid, name string) (*containerRec, error) {
 	key := containerKey(uid, name)
 	c, err := store.Recall(tx, bucketContainers, key, func() (*containerRec, error) {
-		return load[containerRec](tx, bucketContainers, key)
+		return storage.Load[containerRec](tx, bucketContainers, key)
 	})
 	if err != nil {
 		return nil, err
@@ -118,14 +106,14 @@ func (e *engine) createContainer(ctx context.Context, uid string, c *containerRe
 	c.ID = storage.RandomHex(12)
 	c.Modified, c.ETag = e.stamp()
 	err := e.store.Update(ctx, func(tx store.Tx) error {
-		old, err := load[containerRec](tx, bucketContainers, containerKey(uid, name))
+		old, err := storage.Load[containerRec](tx, bucketContainers, containerKey(uid, name))
 		if err != nil {
 			return err
 		}
 		if old != nil {
 			return refuse("ContainerAlreadyExists")
 		}
-		return save(tx, bucketContainers, containerKey(uid, name), c)
+		return storage.Save(tx, bucketContainers, containerKey(uid, name), c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create container %s: %w", name, err)
@@ -153,7 +141,7 @@ func (e *engine) changeContainer(ctx context.Context, uid, name string, change f
 			return err
 		}
 		c.ETag, c.Modified = etag, now
-		return save(tx, bucketContainers, containerKey(uid, name), c)
+		return storage.Save(tx, bucketContainers, containerKey(uid, name), c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("change container %s: %w", name, err)
@@ -177,7 +165,7 @@ func (e *engine) deleteContainer(ctx context.Context, uid, name string, check fu
 	if err != nil {
 		return fmt.Errorf("delete container %s: %w", name, err)
 	}
-	e.kick()
+	e.reaper.Kick()
 	return nil
 }
 
@@ -231,7 +219,7 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 		switch {
 		case in.file != "":
 			b.File = in.file
-			err = save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc})
+			err = storage.Save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc})
 		case in.size > 0:
 			b.Inline = data
 			err = saveInline(tx, data, in.crc, in.inline)
@@ -242,7 +230,7 @@ func (e *engine) put(ctx context.Context, r ref, in *intake, build change) (b *b
 		if gone, err = e.supersede(tx, p, r.uid, b); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, p.key, b)
+		return storage.Save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		e.undo(in, err)
@@ -290,7 +278,7 @@ func (e *engine) update(ctx context.Context, r ref, versioned bool, change func(
 			}
 		}
 		b.ETag, b.Modified = etag, now
-		return save(tx, bucketBlobs, p.key, b)
+		return storage.Save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("change blob %s: %w", r.name, err)
@@ -331,7 +319,7 @@ func (e *engine) remove(ctx context.Context, r ref, too snapshotsToo, check func
 		}
 		switch {
 		case b.former:
-			rec, err := load[pastRec](tx, bucketPast, key)
+			rec, err := storage.Load[pastRec](tx, bucketPast, key)
 			if err != nil {
 				return err
 			}
@@ -372,7 +360,7 @@ func (e *engine) remove(ctx context.Context, r ref, too snapshotsToo, check func
 	}
 	e.settle(gone, b)
 	if too != refuseSnapshots {
-		e.kick() // the snapshots may have left something to the reaper, too
+		e.reaper.Kick() // the snapshots may have left something to the reaper, too
 	}
 	return kept, nil
 }
@@ -428,20 +416,20 @@ func (e *engine) release(tx store.Tx, old *blobRec) (gone []string, err error) {
 // releaseFile gives up one reference to a file and appends it to gone when that
 // was the last.
 func releaseFile(tx store.Tx, gone []string, id string) ([]string, error) {
-	f, err := load[fileRec](tx, bucketFiles, id)
+	f, err := storage.Load[fileRec](tx, bucketFiles, id)
 	if err != nil || f == nil {
 		return gone, err
 	}
 	if f.Refs > 1 {
 		f.Refs--
-		return gone, save(tx, bucketFiles, id, f)
+		return gone, storage.Save(tx, bucketFiles, id, f)
 	}
 	return append(gone, id), tx.Delete(bucketFiles, id)
 }
 
 // retainFile adds a reference to a file.
 func retainFile(tx store.Tx, id string) error {
-	f, err := load[fileRec](tx, bucketFiles, id)
+	f, err := storage.Load[fileRec](tx, bucketFiles, id)
 	if err != nil {
 		return err
 	}
@@ -449,14 +437,14 @@ func retainFile(tx store.Tx, id string) error {
 		return fmt.Errorf("blob file %s has no row", id)
 	}
 	f.Refs = max(f.Refs, 1) + 1
-	return save(tx, bucketFiles, id, f)
+	return storage.Save(tx, bucketFiles, id, f)
 }
 
 // settle runs after a transaction that released old is durable.
 func (e *engine) settle(gone []string, old *blobRec) {
 	e.files.remove(gone...)
 	if old != nil && (old.List+old.Pages+old.Staged+old.Dir != "") {
-		e.kick() // release left the rest to the reaper
+		e.reaper.Kick() // release left the rest to the reaper
 	}
 }
 

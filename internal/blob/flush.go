@@ -60,7 +60,7 @@ func stagedAppends(tx store.Tx, staging string) ([]appended, error) {
 		if !ok {
 			continue // staged by the Blob service
 		}
-		b, err := decode[blockRec](bucketBlocks, row.Key, row.Value)
+		b, err := storage.Decode[blockRec](bucketBlocks, row.Key, row.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -126,25 +126,25 @@ func (e *engine) flush(ctx context.Context, r ref, position int64, retain bool, 
 			}
 		}
 		b.ETag, b.Modified = etag, now
-		return save(tx, bucketBlobs, p.key, b)
+		return storage.Save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("flush file %s: %w", r.name, err)
 	}
 	if kick {
-		e.kick()
+		e.reaper.Kick()
 	}
 	return b, nil
 }
 
 // forgetStaged counts n staged blocks less.
 func forgetStaged(tx store.Tx, staging string, n int) error {
-	st, err := load[stagedRec](tx, bucketStaged, staging)
+	st, err := storage.Load[stagedRec](tx, bucketStaged, staging)
 	if err != nil || st == nil {
 		return err
 	}
 	st.Count -= n
-	return save(tx, bucketStaged, staging, st)
+	return storage.Save(tx, bucketStaged, staging, st)
 }
 
 // extendList moves staged data to the end of a blob.

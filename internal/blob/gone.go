@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -46,7 +47,7 @@ func (e *engine) dropContainer(tx store.Tx, uid string, c *containerRec) error {
 	if err := tx.Put(bucketGoneDue, dueKey(g.Until, key), []byte{}); err != nil {
 		return err
 	}
-	return save(tx, bucketGone, key, g)
+	return storage.Save(tx, bucketGone, key, g)
 }
 
 // forgetGone removes the row of a container that soft delete kept.
@@ -61,12 +62,12 @@ func forgetGone(tx store.Tx, key string, g *goneContainer) error {
 func (e *engine) restoreContainer(ctx context.Context, uid, name, version string) (c *containerRec, err error) {
 	now, etag := e.stamp()
 	err = e.store.Update(ctx, func(tx store.Tx) error {
-		live, err := load[containerRec](tx, bucketContainers, containerKey(uid, name))
+		live, err := storage.Load[containerRec](tx, bucketContainers, containerKey(uid, name))
 		if err != nil {
 			return err
 		}
 		key := goneKey(uid, name, version)
-		g, err := load[goneContainer](tx, bucketGone, key)
+		g, err := storage.Load[goneContainer](tx, bucketGone, key)
 		switch {
 		case err != nil:
 			return err
@@ -80,7 +81,7 @@ func (e *engine) restoreContainer(ctx context.Context, uid, name, version string
 		}
 		c = &g.containerRec
 		c.ETag, c.Modified = etag, now
-		return save(tx, bucketContainers, containerKey(uid, name), c)
+		return storage.Save(tx, bucketContainers, containerKey(uid, name), c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("restore container %s: %w", name, err)
@@ -106,7 +107,7 @@ func (e *engine) expireGone(ctx context.Context) error {
 			n = len(due)
 			for _, d := range due {
 				_, key, _ := strings.Cut(d, "/")
-				g, err := load[goneContainer](tx, bucketGone, key)
+				g, err := storage.Load[goneContainer](tx, bucketGone, key)
 				if err != nil {
 					return err
 				}
@@ -130,7 +131,7 @@ func (e *engine) expireGone(ctx context.Context) error {
 			return fmt.Errorf("expire deleted containers: %w", err)
 		}
 		if n > 0 {
-			e.kick()
+			e.reaper.Kick()
 		}
 		if n < reapBatch {
 			return nil
@@ -141,7 +142,7 @@ func (e *engine) expireGone(ctx context.Context) error {
 // reapGone gives up the containers of a deleted account that soft delete kept,
 // one batch of them.
 func (e *engine) reapGone(tx store.Tx, row store.Entry) error {
-	g, err := decode[goneContainer](bucketGone, row.Key, row.Value)
+	g, err := storage.Decode[goneContainer](bucketGone, row.Key, row.Value)
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (e *engine) listWithGone(ctx context.Context, uid, prefix, after string, li
 				next = strings.TrimPrefix(keys[limit-1], containerKey(uid, ""))
 				return nil
 			}
-			g, err := decode[goneContainer](bucket, row.Key, row.Value)
+			g, err := storage.Decode[goneContainer](bucket, row.Key, row.Value)
 			if err != nil {
 				return err
 			}

@@ -74,7 +74,7 @@ func (e *engine) listGone(ctx context.Context, r ref, q listQuery) (items []list
 				return nil
 			}
 			if !it.Prefix {
-				if it.Past, err = decode[pastRec](bucketPast, row.Key, row.Value); err != nil {
+				if it.Past, err = storage.Decode[pastRec](bucketPast, row.Key, row.Value); err != nil {
 					return err
 				}
 				it.Blob = &it.Past.blobRec
@@ -101,7 +101,7 @@ func (e *engine) undeletePath(ctx context.Context, r ref, at uint64) (b *blobRec
 			return refuse("PathConflict")
 		}
 		key := pastKey(p.path(), at)
-		rec, err := load[pastRec](tx, bucketPast, key)
+		rec, err := storage.Load[pastRec](tx, bucketPast, key)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (e *engine) undeletePath(ctx context.Context, r ref, at uint64) (b *blobRec
 		if p.rec != nil { // blocks that nobody committed
 			b.Staged = p.rec.Staged
 		}
-		return save(tx, bucketBlobs, p.key, b)
+		return storage.Save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("undelete path %s: %w", r.name, err)

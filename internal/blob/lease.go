@@ -136,7 +136,7 @@ func (e *engine) markContainer(ctx context.Context, uid, name string, change fun
 		if err := change(c); err != nil {
 			return err
 		}
-		return save(tx, bucketContainers, containerKey(uid, name), c)
+		return storage.Save(tx, bucketContainers, containerKey(uid, name), c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lease container %s: %w", name, err)

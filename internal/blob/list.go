@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -106,7 +107,7 @@ func list(tx store.Tx, containerID string, q listQuery) (items []listItem, next 
 			name, at, isPast := strings.Cut(strings.TrimSuffix(row.Key[len(base):], liveMark), pastMark)
 			item := listItem{Name: name}
 			if isPast {
-				if item.Past, err = decode[pastRec](bucketPast, row.Key, row.Value); err != nil {
+				if item.Past, err = storage.Decode[pastRec](bucketPast, row.Key, row.Value); err != nil {
 					return nil, "", err
 				}
 				item.at = at
@@ -131,7 +132,7 @@ func list(tx store.Tx, containerID string, q listQuery) (items []listItem, next 
 					}
 				}
 			} else if !isPast {
-				b, err := decode[blobRec](bucketBlobs, row.Key, row.Value)
+				b, err := storage.Decode[blobRec](bucketBlobs, row.Key, row.Value)
 				if err != nil {
 					return nil, "", err
 				}
@@ -236,7 +237,7 @@ func delimited(name string, q listQuery) int {
 // anyVisible reports whether a prefix has a committed blob, of which first is
 // the first row.
 func anyVisible(tx store.Tx, prefix string, first store.Entry) (bool, error) {
-	b, err := decode[blobRec](bucketBlobs, first.Key, first.Value)
+	b, err := storage.Decode[blobRec](bucketBlobs, first.Key, first.Value)
 	if err != nil || !b.Uncommitted {
 		return err == nil, err
 	}
@@ -244,7 +245,7 @@ func anyVisible(tx store.Tx, prefix string, first store.Entry) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if b, err = decode[blobRec](bucketBlobs, row.Key, row.Value); err != nil || !b.Uncommitted {
+		if b, err = storage.Decode[blobRec](bucketBlobs, row.Key, row.Value); err != nil || !b.Uncommitted {
 			return err == nil, err
 		}
 	}
@@ -266,7 +267,7 @@ func (e *engine) listContainers(ctx context.Context, uid, prefix, after string, 
 				next = cs[limit-1].Name
 				return nil
 			}
-			c, err := decode[containerRec](bucketContainers, row.Key, row.Value)
+			c, err := storage.Decode[containerRec](bucketContainers, row.Key, row.Value)
 			if err != nil {
 				return err
 			}

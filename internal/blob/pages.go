@@ -49,7 +49,7 @@ func (r pageRun) end() int64 { return r.offset + r.Size }
 func pageKey(id string, offset int64) string { return fmt.Sprintf("%s/%016x", id, offset) }
 
 func decodeRun(id string, row store.Entry) (pageRun, error) {
-	rec, err := decode[pageRec](bucketPages, row.Key, row.Value)
+	rec, err := storage.Decode[pageRec](bucketPages, row.Key, row.Value)
 	if err != nil {
 		return pageRun{}, err
 	}
@@ -123,7 +123,7 @@ func cutPages(tx store.Tx, id string, rg byteRange) (gone []string, err error) {
 			}
 		}
 		for _, k := range keep {
-			if err := save(tx, bucketPages, pageKey(id, k.offset), k.pageRec); err != nil {
+			if err := storage.Save(tx, bucketPages, pageKey(id, k.offset), k.pageRec); err != nil {
 				return nil, err
 			}
 		}
@@ -183,7 +183,7 @@ func (e *engine) writePages(ctx context.Context, r ref, rg byteRange, in *intake
 		if in != nil {
 			rec := pageRec{Size: in.size, File: in.file, Stamp: b.ETag}
 			if in.file != "" {
-				err = save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc})
+				err = storage.Save(tx, bucketFiles, in.file, fileRec{Size: in.size, CRC: in.crc})
 			} else {
 				rec.Inline = dataID(b.ETag)
 				err = saveInline(tx, rec.Inline, in.crc, in.inline)
@@ -191,11 +191,11 @@ func (e *engine) writePages(ctx context.Context, r ref, rg byteRange, in *intake
 			if err != nil {
 				return err
 			}
-			if err := save(tx, bucketPages, pageKey(b.Pages, rg.offset), rec); err != nil {
+			if err := storage.Save(tx, bucketPages, pageKey(b.Pages, rg.offset), rec); err != nil {
 				return err
 			}
 		}
-		return save(tx, bucketBlobs, p.key, b)
+		return storage.Save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		if in != nil {
@@ -225,7 +225,7 @@ func sharePages(tx store.Tx, from, to string) error {
 		if err != nil {
 			return err
 		}
-		if err := save(tx, bucketPages, pageKey(to, run.offset), run.pageRec); err != nil {
+		if err := storage.Save(tx, bucketPages, pageKey(to, run.offset), run.pageRec); err != nil {
 			return err
 		}
 	}
@@ -526,7 +526,7 @@ func (e *engine) checkPages(ctx context.Context, b *blobRec) (problem string, er
 					}
 					continue
 				}
-				f, err := load[fileRec](tx, bucketFiles, run.File)
+				f, err := storage.Load[fileRec](tx, bucketFiles, run.File)
 				if err != nil {
 					return err
 				}

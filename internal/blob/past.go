@@ -50,12 +50,9 @@ func pastKey(key string, at uint64) string { return key + pastMark + tickTime(at
 
 func dueKey(until int64, key string) string { return fmt.Sprintf("%016x/%s", until, key) }
 
-// unixTicks is 1970 in units of 100 ns since year 1, which ETags count in.
-const unixTicks = 621355968000000000
-
 // tickTime writes an ETag's time as the time of a snapshot or the ID of a version.
 func tickTime(ticks uint64) string {
-	return storage.FullTime(unixTime(int64(ticks-unixTicks) * 100))
+	return storage.FullTime(unixTime(int64(ticks-storage.UnixTicks) * 100))
 }
 
 // parseTicks is the opposite of tickTime.
@@ -64,7 +61,7 @@ func parseTicks(s string) (uint64, bool) {
 	if err != nil || t.Before(unixTime(0)) {
 		return 0, false
 	}
-	ticks := unixTicks + uint64(t.Unix())*10_000_000 + uint64(t.Nanosecond()/100)
+	ticks := storage.UnixTicks + uint64(t.Unix())*10_000_000 + uint64(t.Nanosecond()/100)
 	return ticks, tickTime(ticks) == s
 }
 
@@ -115,12 +112,12 @@ func (s *Service) SetRetentionIn(tx store.Tx, uid string, p RetentionPolicy) err
 	if p == (RetentionPolicy{}) {
 		return tx.Delete(bucketRetention, uid)
 	}
-	return save(tx, bucketRetention, uid, p)
+	return storage.Save(tx, bucketRetention, uid, p)
 }
 
 func retentionOf(tx store.Tx, uid string) (RetentionPolicy, error) {
 	return store.Recall(tx, bucketRetention, uid, func() (RetentionPolicy, error) {
-		p, err := load[RetentionPolicy](tx, bucketRetention, uid)
+		p, err := storage.Load[RetentionPolicy](tx, bucketRetention, uid)
 		if p == nil || err != nil {
 			return RetentionPolicy{}, err
 		}
@@ -137,7 +134,7 @@ func (p *spot) find(tx store.Tx, r ref) (key string, b *blobRec, err error) {
 		return p.key, v, nil
 	}
 	key = pastKey(p.key, r.at.at)
-	old, err := load[pastRec](tx, bucketPast, key)
+	old, err := storage.Load[pastRec](tx, bucketPast, key)
 	if err != nil || old == nil || old.Deleted != 0 || (old.Kind == pastVersion) != r.at.version {
 		return "", nil, err
 	}
@@ -154,7 +151,7 @@ func (p *spot) pastRows(tx store.Tx) (keys []string, recs []*pastRec, err error)
 		if err != nil {
 			return nil, nil, err
 		}
-		rec, err := decode[pastRec](bucketPast, row.Key, row.Value)
+		rec, err := storage.Decode[pastRec](bucketPast, row.Key, row.Value)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -167,7 +164,7 @@ func (p *spot) pastRows(tx store.Tx) (keys []string, recs []*pastRec, err error)
 func (p *spot) keep(tx store.Tx, uid, key string, rec *pastRec) error {
 	if !p.c.Past {
 		p.c.Past = true
-		if err := save(tx, bucketContainers, containerKey(uid, p.c.Name), p.c); err != nil {
+		if err := storage.Save(tx, bucketContainers, containerKey(uid, p.c.Name), p.c); err != nil {
 			return err
 		}
 	}
@@ -180,7 +177,7 @@ func savePast(tx store.Tx, key string, rec *pastRec) error {
 			return err
 		}
 	}
-	return save(tx, bucketPast, key, rec)
+	return storage.Save(tx, bucketPast, key, rec)
 }
 
 // forget removes a row of the past, but not its data.
@@ -280,7 +277,7 @@ func (e *engine) supersede(tx store.Tx, p *spot, uid string, b *blobRec) (gone [
 // name, as Azure does.
 func (e *engine) retireBase(tx store.Tx, p *spot) error {
 	key := p.key + baseMark
-	rec, err := load[pastRec](tx, bucketPast, key)
+	rec, err := storage.Load[pastRec](tx, bucketPast, key)
 	if err != nil || rec == nil {
 		return err
 	}
@@ -362,7 +359,7 @@ func (e *engine) snapshot(ctx context.Context, r ref, meta map[string]string, ch
 		if err := e.advance(tx, p, r.uid, version); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, p.key, b)
+		return storage.Save(tx, bucketBlobs, p.key, b)
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("snapshot blob %s: %w", r.name, err)
@@ -402,7 +399,7 @@ func (e *engine) undelete(ctx context.Context, r ref) error {
 				if err := reindex(tx, p.key, nil, rec.Tags); err != nil {
 					return err
 				}
-				err = save(tx, bucketBlobs, p.key, &rec.blobRec)
+				err = storage.Save(tx, bucketBlobs, p.key, &rec.blobRec)
 			}
 			if err != nil {
 				return err
@@ -451,7 +448,7 @@ func (e *engine) expirePast(ctx context.Context) error {
 			}
 			for _, d := range due {
 				_, key, _ := strings.Cut(d, "/")
-				rec, err := load[pastRec](tx, bucketPast, key)
+				rec, err := storage.Load[pastRec](tx, bucketPast, key)
 				if err != nil {
 					return err
 				}

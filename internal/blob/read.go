@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -90,7 +91,7 @@ func (e *engine) tryOpen(ctx context.Context, r ref) (b *blobRec, rd *Reader, er
 	// Replaced meanwhile, or lost: the row tells.
 	lost := false
 	if verr := e.store.View(ctx, func(tx store.Tx) error {
-		row, err := load[fileRec](tx, bucketFiles, b.File)
+		row, err := storage.Load[fileRec](tx, bucketFiles, b.File)
 		lost = row != nil
 		return err
 	}); verr != nil {
@@ -114,7 +115,7 @@ func (e *engine) unpin(list string) {
 		delete(e.pins, list)
 	}
 	e.pinMu.Unlock()
-	e.kick()
+	e.reaper.Kick()
 }
 
 // pinned reports whether a discarded list is being read. Nobody can begin to

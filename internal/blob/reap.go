@@ -23,7 +23,7 @@ const stagedLife = 7 * 24 * time.Hour
 // discard leaves work to the reaper, as part of the transaction that made it.
 func (e *engine) discard(tx store.Tx, g garbage) error {
 	_, seq := e.stamp()
-	return save(tx, bucketGarbage, fmt.Sprintf("%016x", seq), g)
+	return storage.Save(tx, bucketGarbage, fmt.Sprintf("%016x", seq), g)
 }
 
 // discardContainer leaves what is in a container to the reaper.
@@ -36,36 +36,12 @@ func (e *engine) discardContainer(tx store.Tx, c *containerRec) error {
 	return e.discard(tx, garbage{Kind: "container", ID: c.ID})
 }
 
-// kick wakes the reaper.
-func (e *engine) kick() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
 // reap takes discarded data apart until ctx ends. Garbage of an earlier process
-// is done first. What fails is reported and tried again with the next garbage,
-// or after an hour.
+// is done first.
 func (e *engine) reap(ctx context.Context, report func(error)) {
-	due := make(chan struct{}, 1)
-	timer := e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
-	defer func() { timer.Stop() }()
-	for {
-		if err := e.reapAll(ctx); err != nil && ctx.Err() == nil {
-			report(err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.wake:
-		case <-due:
-			if err := errors.Join(e.expireStaged(ctx), e.expirePast(ctx), e.expireGone(ctx)); err != nil && ctx.Err() == nil {
-				report(err)
-			}
-			timer = e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
-		}
-	}
+	e.reaper.Run(ctx, report, e.reapAll, func(ctx context.Context) error {
+		return errors.Join(e.expireStaged(ctx), e.expirePast(ctx), e.expireGone(ctx))
+	})
 }
 
 // reapAll does all the garbage there is, but for lists that are being read. One
@@ -94,7 +70,7 @@ func (e *engine) reapAll(ctx context.Context) error {
 			return failed
 		}
 		after = entry.Key
-		g, err := decode[garbage](bucketGarbage, entry.Key, entry.Value)
+		g, err := storage.Decode[garbage](bucketGarbage, entry.Key, entry.Value)
 		if err != nil {
 			failed = err
 			continue
@@ -188,19 +164,19 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 		}
 		return gone, nil
 	case bucketPages:
-		p, err := decode[pageRec](bucket, row.Key, row.Value)
+		p, err := storage.Decode[pageRec](bucket, row.Key, row.Value)
 		if err != nil {
 			return nil, err
 		}
 		return releaseBlock(tx, gone, &blockRec{File: p.File, Inline: p.Inline})
 	case bucketBlocks:
-		b, err := decode[blockRec](bucket, row.Key, row.Value)
+		b, err := storage.Decode[blockRec](bucket, row.Key, row.Value)
 		if err != nil {
 			return nil, err
 		}
 		return releaseBlock(tx, gone, b)
 	case bucketBlobs:
-		b, err := decode[blobRec](bucket, row.Key, row.Value)
+		b, err := storage.Decode[blobRec](bucket, row.Key, row.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -215,7 +191,7 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 	case bucketGone:
 		return gone, e.reapGone(tx, row)
 	case bucketPast:
-		rec, err := decode[pastRec](bucket, row.Key, row.Value)
+		rec, err := storage.Decode[pastRec](bucket, row.Key, row.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -225,7 +201,7 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 		more, err := e.release(tx, &rec.blobRec)
 		return append(gone, more...), err
 	default:
-		c, err := decode[containerRec](bucket, row.Key, row.Value)
+		c, err := storage.Decode[containerRec](bucket, row.Key, row.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -250,7 +226,7 @@ func (e *engine) expireStaged(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			st, err := decode[stagedRec](bucketStaged, row.Key, row.Value)
+			st, err := storage.Decode[stagedRec](bucketStaged, row.Key, row.Value)
 			if err != nil {
 				return err
 			}
@@ -265,11 +241,11 @@ func (e *engine) expireStaged(ctx context.Context) error {
 	}
 	for id, key := range old {
 		err := e.store.Update(ctx, func(tx store.Tx) error {
-			st, err := load[stagedRec](tx, bucketStaged, id)
+			st, err := storage.Load[stagedRec](tx, bucketStaged, id)
 			if err != nil || st == nil || st.Last >= limit {
 				return err
 			}
-			b, err := load[blobRec](tx, bucketBlobs, key)
+			b, err := storage.Load[blobRec](tx, bucketBlobs, key)
 			if err != nil || b == nil || b.Staged != id {
 				return err
 			}
@@ -277,7 +253,7 @@ func (e *engine) expireStaged(ctx context.Context) error {
 				err = tx.Delete(bucketBlobs, key)
 			} else {
 				b.Staged = ""
-				err = save(tx, bucketBlobs, key, b)
+				err = storage.Save(tx, bucketBlobs, key, b)
 			}
 			if err != nil {
 				return err
@@ -301,7 +277,7 @@ func (e *engine) sweep(ctx context.Context) (removed int, err error) {
 				if e.files.ours(id) {
 					continue
 				}
-				row, err := load[fileRec](tx, bucketFiles, id)
+				row, err := storage.Load[fileRec](tx, bucketFiles, id)
 				if err != nil {
 					return err
 				}

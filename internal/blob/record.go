@@ -2,8 +2,6 @@ package blob
 
 import (
 	"encoding/binary"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -188,34 +186,6 @@ func blobKey(containerID, name string) string {
 func blockKey(staging, id string) string { return staging + "/" + id }
 func extentKey(list string, offset int64) string {
 	return fmt.Sprintf("%s/%016x", list, offset)
-}
-
-// load decodes the row at key into a new T. It returns nil when there is none.
-func load[T any](tx store.Tx, bucket, key string) (*T, error) {
-	b, err := tx.Get(bucket, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return decode[T](bucket, key, b)
-}
-
-func decode[T any](bucket, key string, b []byte) (*T, error) {
-	v := new(T)
-	if err := json.Unmarshal(b, v); err != nil {
-		return nil, fmt.Errorf("decode %s %q: %w", bucket, key, err)
-	}
-	return v, nil
-}
-
-func save(tx store.Tx, bucket, key string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode %s %q: %w", bucket, key, err)
-	}
-	return tx.Put(bucket, key, b)
 }
 
 // dataID names small data of a write. What is written together lies together, so

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -133,17 +134,17 @@ func (e *engine) mark(ctx context.Context, r ref, change func(*blobRec) error) (
 			return err
 		}
 		if b.former {
-			past, err := load[pastRec](tx, bucketPast, key)
+			past, err := storage.Load[pastRec](tx, bucketPast, key)
 			if err != nil {
 				return err
 			}
 			past.blobRec = *b
-			return save(tx, bucketPast, key, past)
+			return storage.Save(tx, bucketPast, key, past)
 		}
 		if err := reindex(tx, key, old, b.Tags); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, key, b)
+		return storage.Save(tx, bucketBlobs, key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mark blob %s: %w", r.name, err)
@@ -173,7 +174,7 @@ func (e *engine) findByTags(ctx context.Context, uid, container string, where ta
 			return err
 		}
 		if at != "" {
-			c, err := load[containerRec](tx, bucketContainers, containerKey(uid, at))
+			c, err := storage.Load[containerRec](tx, bucketContainers, containerKey(uid, at))
 			if err != nil {
 				return err
 			}
@@ -193,7 +194,7 @@ func (e *engine) findByTags(ctx context.Context, uid, container string, where ta
 				if err != nil {
 					return err
 				}
-				c, err := decode[containerRec](bucketContainers, row.Key, row.Value)
+				c, err := storage.Decode[containerRec](bucketContainers, row.Key, row.Value)
 				if err != nil {
 					return err
 				}
@@ -253,7 +254,7 @@ func (f *finder) container(tx store.Tx, c *containerRec, after string) (full boo
 			rg.After = key
 			_, value, _ := strings.Cut(key, "\x00")
 			_, name, _ := strings.Cut(value, "\x00")
-			b, err := load[blobRec](tx, bucketBlobs, blobKey(c.ID, name))
+			b, err := storage.Load[blobRec](tx, bucketBlobs, blobKey(c.ID, name))
 			if err != nil {
 				return false, err
 			}

@@ -81,7 +81,7 @@ func walk(tx store.Tx, c *containerRec, name string) (*spot, error) {
 	}
 	for i, seg := range p.segs {
 		key := blobKey(p.parent().id, seg)
-		rec, err := load[blobRec](tx, bucketBlobs, key)
+		rec, err := storage.Load[blobRec](tx, bucketBlobs, key)
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func look(tx store.Tx, r ref) (*spot, error) {
 			p.root, p.rec = true, c.rootRec()
 			return p, nil
 		}
-		p.rec, err = load[blobRec](tx, bucketBlobs, p.key)
+		p.rec, err = storage.Load[blobRec](tx, bucketBlobs, p.key)
 		return p, err
 	}
 	p, err := walk(tx, c, r.name)
@@ -191,10 +191,10 @@ func (p *spot) permit(as *actor, n need) error {
 // system keeps for it is stored.
 func (p *spot) save(tx store.Tx, uid string, rec *blobRec) error {
 	if !p.root {
-		return save(tx, bucketBlobs, p.key, rec)
+		return storage.Save(tx, bucketBlobs, p.key, rec)
 	}
 	p.c.Posix, p.c.ETag, p.c.Modified = rec.Posix, rec.ETag, rec.Modified
-	return save(tx, bucketContainers, containerKey(uid, p.c.Name), p.c)
+	return storage.Save(tx, bucketContainers, containerKey(uid, p.c.Name), p.c)
 }
 
 // birth is what a request says about the permissions of what it makes.
@@ -315,7 +315,7 @@ func (e *engine) makeParents(tx store.Tx, p *spot, as *actor) error {
 		if err != nil {
 			return err
 		}
-		if err := save(tx, bucketBlobs, blobKey(p.parent().id, p.segs[len(p.dirs)-1]), d); err != nil {
+		if err := storage.Save(tx, bucketBlobs, blobKey(p.parent().id, p.segs[len(p.dirs)-1]), d); err != nil {
 			return err
 		}
 		p.dirs = append(p.dirs, dirAt{d.Dir, d.Posix})
@@ -432,7 +432,7 @@ func (e *engine) makeDirectory(ctx context.Context, r ref, build func(old, d *bl
 			d.Metadata = d.marked()
 		}
 		d.ETag, d.Modified = etag, now
-		return save(tx, bucketBlobs, p.key, d)
+		return storage.Save(tx, bucketBlobs, p.key, d)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make directory %s: %w", r.name, err)

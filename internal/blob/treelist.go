@@ -3,6 +3,7 @@ package blob
 import (
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -65,7 +66,7 @@ func (l *treeLister) dir(id, path, part string, after []string, as *actor) (full
 	if len(after) > 0 {
 		from = blobKey(id, after[0])
 		if l.flat {
-			b, err := load[blobRec](l.tx, bucketBlobs, from)
+			b, err := storage.Load[blobRec](l.tx, bucketBlobs, from)
 			if err != nil {
 				return false, err
 			}
@@ -87,7 +88,7 @@ func (l *treeLister) dir(id, path, part string, after []string, as *actor) (full
 		}
 		for _, row := range rows {
 			from = row.Key
-			b, err := decode[blobRec](bucketBlobs, row.Key, row.Value)
+			b, err := storage.Decode[blobRec](bucketBlobs, row.Key, row.Value)
 			if err != nil {
 				return false, err
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -58,13 +59,13 @@ func (e *engine) move(ctx context.Context, src, dst ref, admit func(from, old *b
 			return err
 		}
 		if b.Staged != "" {
-			st, err := load[stagedRec](tx, bucketStaged, b.Staged)
+			st, err := storage.Load[stagedRec](tx, bucketStaged, b.Staged)
 			if err != nil {
 				return err
 			}
 			if st != nil {
 				st.Blob = to.key
-				if err := save(tx, bucketStaged, b.Staged, st); err != nil {
+				if err := storage.Save(tx, bucketStaged, b.Staged, st); err != nil {
 					return err
 				}
 			}
@@ -75,7 +76,7 @@ func (e *engine) move(ctx context.Context, src, dst ref, admit func(from, old *b
 		if err := tx.Delete(bucketBlobs, from.key); err != nil {
 			return err
 		}
-		return save(tx, bucketBlobs, to.key, b)
+		return storage.Save(tx, bucketBlobs, to.key, b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("move path %s to %s: %w", src.name, dst.name, err)
@@ -200,7 +201,7 @@ func mayEmpty(tx store.Tx, as *actor, d *blobRec) error {
 		}
 		for _, row := range rows {
 			after = row.Key
-			b, err := decode[blobRec](bucketBlobs, row.Key, row.Value)
+			b, err := storage.Decode[blobRec](bucketBlobs, row.Key, row.Value)
 			if err != nil {
 				return err
 			}
@@ -268,7 +269,7 @@ func (e *engine) removeFlat(ctx context.Context, r ref, recursive bool, after st
 		for _, row := range rows {
 			b := p.rec
 			if row.Key != p.key {
-				if b, err = decode[blobRec](bucketBlobs, row.Key, row.Value); err != nil {
+				if b, err = storage.Decode[blobRec](bucketBlobs, row.Key, row.Value); err != nil {
 					return err
 				}
 			}
@@ -303,7 +304,7 @@ func (e *engine) removeFlat(ctx context.Context, r ref, recursive bool, after st
 	}
 	e.files.remove(gone...)
 	if kick {
-		e.kick()
+		e.reaper.Kick()
 	}
 	return next, nil
 }

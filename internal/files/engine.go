@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/storage"
@@ -75,11 +73,11 @@ func retention(tx store.Tx, uid string) (int, error) {
 
 // engine keeps the shares.
 type engine struct {
-	store store.Store
-	clock clock.Clock
-	dirs  Dirs
-	last  atomic.Uint64
-	wake  chan struct{} // tells the reaper that there is garbage
+	store  store.Store
+	clock  clock.Clock
+	dirs   Dirs
+	etags  storage.Stamps
+	reaper *storage.Reaper
 
 	usage usage
 	seed  maphash.Seed
@@ -87,24 +85,11 @@ type engine struct {
 }
 
 func newEngine(st store.Store, c clock.Clock, dirs Dirs) *engine {
-	return &engine{store: st, clock: c, dirs: dirs, wake: make(chan struct{}, 1), usage: usage{of: map[string]*used{}}, seed: maphash.MakeSeed()}
+	return &engine{store: st, clock: c, dirs: dirs, reaper: storage.NewReaper(c), usage: usage{of: map[string]*used{}}, seed: maphash.MakeSeed()}
 }
 
 // stamp returns the present and an ETag that no resource had before.
-func (e *engine) stamp() (now int64, etag uint64) {
-	now = e.clock.Now().UnixNano()
-	want := unixTicks + uint64(now/100)
-	for {
-		last := e.last.Load()
-		next := max(want, last+1)
-		if e.last.CompareAndSwap(last, next) {
-			return now, next
-		}
-	}
-}
-
-// unixTicks is 1970 in units of 100 ns since the year 1, which Azure's ETags count.
-const unixTicks = 621355968000000000
+func (e *engine) stamp() (now int64, etag uint64) { return e.etags.Next(e.clock) }
 
 func decodeShare(key string, b []byte) (*shareRec, error) {
 	r := &shareRec{}
@@ -149,10 +134,10 @@ func (e *engine) find(tx store.Tx, uid, name string) (*shareRec, error) {
 		return nil, storage.Refuse("ShareNotFound")
 	}
 	if rec == nil {
-		rec = &shareRec{Name: name, ID: uid + "-" + name, Quota: defaultQuota, ETag: unixTicks}
+		rec = &shareRec{Name: name, ID: uid + "-" + name, Quota: defaultQuota, ETag: storage.UnixTicks}
 		if info, err := os.Stat(dir); err == nil {
 			rec.Modified = info.ModTime().UnixNano()
-			rec.ETag = unixTicks + uint64(rec.Modified/100)
+			rec.ETag = storage.UnixTicks + uint64(rec.Modified/100)
 		}
 	}
 	return rec, nil
@@ -260,30 +245,11 @@ func (e *engine) restoreIn(tx store.Tx, uid, name, version string) (*shareRec, e
 	return rec, saveShare(tx, uid, rec)
 }
 
-func (e *engine) kick() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
 // reap frees the space of what is deleted, until ctx ends.
 func (e *engine) reap(ctx context.Context, report func(error)) {
-	due := make(chan struct{}, 1)
-	timer := e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
-	defer func() { timer.Stop() }()
-	for {
-		if err := e.reapAll(ctx); err != nil && ctx.Err() == nil {
-			report(err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.wake:
-		case <-due:
-			timer = e.clock.AfterFunc(time.Hour, func() { due <- struct{}{} })
-		}
-	}
+	// reapAll itself finds the shares whose time is over
+	hourly := func(context.Context) error { return nil }
+	e.reaper.Run(ctx, report, e.reapAll, hourly)
 }
 
 // reapAll removes the directories of deleted shares, and then what the store has
@@ -343,46 +309,5 @@ func (e *engine) reapShare(ctx context.Context, uid, name string) error {
 const reapBatch = 256
 
 func (e *engine) reapGarbage(ctx context.Context) error {
-	for {
-		left := false
-		err := e.store.Update(ctx, func(tx store.Tx) error {
-			left = false
-			id := ""
-			for row, err := range tx.Scan(bucketGarbage, store.Range{Limit: 1}) {
-				if err != nil {
-					return err
-				}
-				id, left = row.Key, true
-			}
-			if !left {
-				return nil
-			}
-			n := 0
-			for _, bucket := range []string{bucketMeta, bucketPermissions} {
-				var keys []string
-				for row, err := range tx.Scan(bucket, store.Range{Prefix: id + "/", Limit: reapBatch}) {
-					if err != nil {
-						return err
-					}
-					keys = append(keys, row.Key)
-				}
-				for _, k := range keys {
-					if err := tx.Delete(bucket, k); err != nil {
-						return err
-					}
-				}
-				n += len(keys)
-			}
-			if n > 0 {
-				return nil
-			}
-			return tx.Delete(bucketGarbage, id)
-		})
-		if err != nil {
-			return fmt.Errorf("free space of shares: %w", err)
-		}
-		if !left {
-			return nil
-		}
-	}
+	return storage.Sweep(ctx, e.store, reapBatch, bucketGarbage, bucketMeta, bucketPermissions)
 }

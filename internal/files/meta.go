@@ -83,7 +83,7 @@ func current(m *metaRec, info fs.FileInfo) *metaRec {
 	if m == nil || !info.IsDir() && (m.Seen != mtime || m.Size != info.Size()) {
 		out.MD5 = nil
 		out.Modified = mtime
-		out.ETag = unixTicks + uint64(mtime/100)
+		out.ETag = storage.UnixTicks + uint64(mtime/100)
 		out.Changed = mtime
 	}
 	if out.ContentType == "" && !info.IsDir() {

@@ -201,7 +201,7 @@ func (c *call) deleteShare() error {
 	}); err != nil {
 		return err
 	}
-	c.s.eng.kick()
+	c.s.eng.reaper.Kick()
 	return c.Empty(http.StatusAccepted)
 }
 

@@ -339,4 +339,4 @@ func (s *Service) ForgetIn(tx store.Tx, account string) error {
 }
 
 // Reclaim tells that a transaction which removed something is durable.
-func (s *Service) Reclaim() { s.eng.kick() }
+func (s *Service) Reclaim() { s.eng.reaper.Kick() }

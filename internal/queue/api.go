@@ -20,7 +20,7 @@ type Queue struct {
 
 // QueueIn returns a queue, nil if there is none of the name.
 func (s *Service) QueueIn(tx store.Tx, account, name string) (*Queue, error) {
-	q, err := get[queueRec](tx, bucketQueues, account+"/"+name)
+	q, err := storage.Load[queueRec](tx, bucketQueues, account+"/"+name)
 	if err != nil || q == nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (s *Service) QueuesIn(tx store.Tx, account, after string, limit int) ([]Que
 
 // PutQueueIn makes a queue or changes the metadata of the one there is.
 func (s *Service) PutQueueIn(tx store.Tx, account string, in Queue) error {
-	q, err := get[queueRec](tx, bucketQueues, account+"/"+in.Name)
+	q, err := storage.Load[queueRec](tx, bucketQueues, account+"/"+in.Name)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *Service) PutQueueIn(tx store.Tx, account string, in Queue) error {
 		return err
 	}
 	q.Metadata = maps.Clone(in.Metadata)
-	return put(tx, bucketQueues, account+"/"+in.Name, q)
+	return storage.Save(tx, bucketQueues, account+"/"+in.Name, q)
 }
 
 // DeleteQueueIn removes a queue with its messages. Removing none is not an error.

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -49,13 +48,13 @@ type messageRec struct {
 
 // engine keeps the queues.
 type engine struct {
-	store store.Store
-	clock clock.Clock
-	wake  chan struct{} // tells the reaper that there is garbage
+	store  store.Store
+	clock  clock.Clock
+	reaper *storage.Reaper
 }
 
 func newEngine(st store.Store, c clock.Clock) *engine {
-	return &engine{store: st, clock: c, wake: make(chan struct{}, 1)}
+	return &engine{store: st, clock: c, reaper: storage.NewReaper(c)}
 }
 
 func timeKey(ns int64) string { return fmt.Sprintf("%016x", ns) }
@@ -64,35 +63,8 @@ func visibleKey(queue string, m *messageRec) string {
 	return fmt.Sprintf("%s/%016x/%016x", queue, m.Visible, m.Sequence)
 }
 
-func get[T any](tx store.Tx, bucket, key string) (*T, error) {
-	b, err := tx.Get(bucket, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return decode[T](bucket, key, b)
-}
-
-func decode[T any](bucket, key string, b []byte) (*T, error) {
-	v := new(T)
-	if err := json.Unmarshal(b, v); err != nil {
-		return nil, fmt.Errorf("decode %s %q: %w", bucket, key, err)
-	}
-	return v, nil
-}
-
-func put(tx store.Tx, bucket, key string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode %s %q: %w", bucket, key, err)
-	}
-	return tx.Put(bucket, key, b)
-}
-
 func find(tx store.Tx, uid, name string) (*queueRec, error) {
-	q, err := get[queueRec](tx, bucketQueues, uid+"/"+name)
+	q, err := storage.Load[queueRec](tx, bucketQueues, uid+"/"+name)
 	if err == nil && q == nil {
 		err = storage.Refuse("QueueNotFound")
 	}
@@ -109,7 +81,7 @@ func (e *engine) queue(ctx context.Context, uid, name string) (q *queueRec, err 
 
 // createIn makes a queue. It reports false when one of the same metadata is there.
 func createIn(tx store.Tx, uid, name string, meta map[string]string) (made bool, err error) {
-	old, err := get[queueRec](tx, bucketQueues, uid+"/"+name)
+	old, err := storage.Load[queueRec](tx, bucketQueues, uid+"/"+name)
 	if err != nil {
 		return false, err
 	}
@@ -119,7 +91,7 @@ func createIn(tx store.Tx, uid, name string, meta map[string]string) (made bool,
 		}
 		return false, storage.Refuse("QueueAlreadyExists")
 	}
-	return true, put(tx, bucketQueues, uid+"/"+name, &queueRec{Name: name, ID: storage.RandomHex(12), Metadata: meta})
+	return true, storage.Save(tx, bucketQueues, uid+"/"+name, &queueRec{Name: name, ID: storage.RandomHex(12), Metadata: meta})
 }
 
 // change applies f to a queue.
@@ -132,7 +104,7 @@ func (e *engine) change(ctx context.Context, uid, name string, f func(store.Tx, 
 		if err := f(tx, q); err != nil {
 			return err
 		}
-		return put(tx, bucketQueues, uid+"/"+name, q)
+		return storage.Save(tx, bucketQueues, uid+"/"+name, q)
 	})
 }
 
@@ -149,13 +121,6 @@ func removeIn(tx store.Tx, uid, name string) error {
 	return tx.Delete(bucketQueues, uid+"/"+name)
 }
 
-func (e *engine) kick() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
 // list returns up to limit queues behind after, and where the next page begins.
 func listIn(tx store.Tx, uid, prefix, after string, limit int) (list []*queueRec, next string, err error) {
 	r := store.Range{Prefix: uid + "/" + prefix, Limit: limit + 1}
@@ -166,7 +131,7 @@ func listIn(tx store.Tx, uid, prefix, after string, limit int) (list []*queueRec
 		if err != nil {
 			return nil, "", err
 		}
-		q, err := decode[queueRec](bucketQueues, row.Key, row.Value)
+		q, err := storage.Decode[queueRec](bucketQueues, row.Key, row.Value)
 		if err != nil {
 			return nil, "", err
 		}
@@ -219,7 +184,7 @@ func message(tx store.Tx, q *queueRec, id string) (key string, m *messageRec, er
 	if err != nil {
 		return "", nil, err
 	}
-	m, err = get[messageRec](tx, bucketVisible, string(b))
+	m, err = storage.Load[messageRec](tx, bucketVisible, string(b))
 	return string(b), m, err
 }
 
@@ -238,7 +203,7 @@ func drop(tx store.Tx, q *queueRec, key string, m *messageRec) error {
 
 func keep(tx store.Tx, q *queueRec, m *messageRec) error {
 	key := visibleKey(q.ID, m)
-	if err := put(tx, bucketVisible, key, m); err != nil {
+	if err := storage.Save(tx, bucketVisible, key, m); err != nil {
 		return err
 	}
 	return tx.Put(bucketByID, q.ID+"/"+m.ID, []byte(key))
@@ -279,7 +244,7 @@ func visible(tx store.Tx, q *queueRec, now int64, n int) (keys []string, list []
 		if row.Key >= end || len(list) == n {
 			break
 		}
-		m, err := decode[messageRec](bucketVisible, row.Key, row.Value)
+		m, err := storage.Decode[messageRec](bucketVisible, row.Key, row.Value)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -388,6 +353,6 @@ func (e *engine) clear(ctx context.Context, uid, name string) error {
 		q.ID, q.Messages = storage.RandomHex(12), 0
 		return nil
 	})
-	e.kick()
+	e.reaper.Kick()
 	return err
 }

@@ -80,7 +80,7 @@ func (c *call) deleteQueue() error {
 	if err != nil {
 		return err
 	}
-	c.s.eng.kick()
+	c.s.eng.reaper.Kick()
 	return c.Empty(http.StatusNoContent)
 }
 

@@ -5,81 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
-// reapEvery is how often queues that nobody uses are looked at for messages that
-// have expired.
-const reapEvery = time.Hour
-
-// reap frees the space of what is deleted and of what has expired, until ctx ends.
+// reap frees the space of what is deleted and of what has expired, until ctx ends:
+// queues that nobody uses are looked at every hour for messages that have.
 func (e *engine) reap(ctx context.Context, report func(error)) {
-	due := make(chan struct{}, 1)
-	timer := e.clock.AfterFunc(reapEvery, func() { due <- struct{}{} })
-	defer func() { timer.Stop() }()
-	for {
-		if err := e.reapGarbage(ctx); err != nil && ctx.Err() == nil {
-			report(err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.wake:
-		case <-due:
-			if err := e.expire(ctx); err != nil && ctx.Err() == nil {
-				report(err)
-			}
-			timer = e.clock.AfterFunc(reapEvery, func() { due <- struct{}{} })
-		}
-	}
+	e.reaper.Run(ctx, report, e.reapGarbage, e.expire)
 }
 
 // reapGarbage removes the messages of all queues that are gone.
 func (e *engine) reapGarbage(ctx context.Context) error {
-	for {
-		left := false
-		err := e.store.Update(ctx, func(tx store.Tx) error {
-			left = false
-			id := ""
-			for row, err := range tx.Scan(bucketGarbage, store.Range{Limit: 1}) {
-				if err != nil {
-					return err
-				}
-				id, left = row.Key, true
-			}
-			if !left {
-				return nil
-			}
-			n := 0
-			for _, bucket := range []string{bucketVisible, bucketByID, bucketExpiry} {
-				var keys []string
-				for row, err := range tx.Scan(bucket, store.Range{Prefix: id + "/", Limit: purgeBatch}) {
-					if err != nil {
-						return err
-					}
-					keys = append(keys, row.Key)
-				}
-				for _, k := range keys {
-					if err := tx.Delete(bucket, k); err != nil {
-						return err
-					}
-				}
-				n += len(keys)
-			}
-			if n > 0 {
-				return nil
-			}
-			return tx.Delete(bucketGarbage, id)
-		})
-		if err != nil {
-			return fmt.Errorf("free space of queues: %w", err)
-		}
-		if !left {
-			return nil
-		}
-	}
+	return storage.Sweep(ctx, e.store, purgeBatch, bucketGarbage, bucketVisible, bucketByID, bucketExpiry)
 }
 
 // expire removes the messages of all queues that have expired, a batch to a
@@ -95,7 +34,7 @@ func (e *engine) expire(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				if q, err = decode[queueRec](bucketQueues, row.Key, row.Value); err != nil {
+				if q, err = storage.Decode[queueRec](bucketQueues, row.Key, row.Value); err != nil {
 					return err
 				}
 				key = row.Key
@@ -111,7 +50,7 @@ func (e *engine) expire(ctx context.Context) error {
 				after = key
 				return nil
 			}
-			return put(tx, bucketQueues, key, q)
+			return storage.Save(tx, bucketQueues, key, q)
 		})
 		if err != nil {
 			return fmt.Errorf("remove expired messages: %w", err)
@@ -141,7 +80,7 @@ func (s *Service) ForgetIn(tx store.Tx, account string) error {
 }
 
 // Reclaim tells that a transaction which removed something is durable.
-func (s *Service) Reclaim() { s.eng.kick() }
+func (s *Service) Reclaim() { s.eng.reaper.Kick() }
 
 // Check finds what is not as it must be in the queues of the store.
 func Check(ctx context.Context, st store.Store) (queues, messages int, problems []string, err error) {
@@ -150,7 +89,7 @@ func Check(ctx context.Context, st store.Store) (queues, messages int, problems 
 			if err != nil {
 				return err
 			}
-			q, err := decode[queueRec](bucketQueues, row.Key, row.Value)
+			q, err := storage.Decode[queueRec](bucketQueues, row.Key, row.Value)
 			if err != nil {
 				problems = append(problems, err.Error())
 				continue
@@ -162,7 +101,7 @@ func Check(ctx context.Context, st store.Store) (queues, messages int, problems 
 					return err
 				}
 				n++
-				m, err := decode[messageRec](bucketVisible, row.Key, row.Value)
+				m, err := storage.Decode[messageRec](bucketVisible, row.Key, row.Value)
 				if err != nil {
 					problems = append(problems, err.Error())
 					continue

@@ -93,14 +93,14 @@ func decodeEntity(key string, b []byte) (*entity, error) {
 
 // engine keeps the tables.
 type engine struct {
-	store store.Store
-	clock clock.Clock
-	last  atomic.Int64
-	wake  chan struct{} // tells the reaper that there is garbage
+	store  store.Store
+	clock  clock.Clock
+	last   atomic.Int64
+	reaper *storage.Reaper
 }
 
 func newEngine(st store.Store, c clock.Clock) *engine {
-	return &engine{store: st, clock: c, wake: make(chan struct{}, 1)}
+	return &engine{store: st, clock: c, reaper: storage.NewReaper(c)}
 }
 
 // stamp returns the present, later than any it returned before.
@@ -186,13 +186,6 @@ func removeIn(tx store.Tx, uid, name string) error {
 		return err
 	}
 	return tx.Delete(bucketTables, tableKey(uid, name))
-}
-
-func (e *engine) kick() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
 }
 
 // listIn returns up to limit tables behind the name after.

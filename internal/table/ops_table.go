@@ -183,7 +183,7 @@ func (c *call) deleteTable() error {
 	if err := c.s.eng.store.Update(c.Context(), func(tx store.Tx) error { return removeIn(tx, c.Account.UID, c.at.table) }); err != nil {
 		return err
 	}
-	c.s.eng.kick()
+	c.s.eng.reaper.Kick()
 	return c.noContent()
 }
 

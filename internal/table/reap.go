@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -13,57 +14,12 @@ const reapBatch = 256
 
 // reap frees the space of tables that are deleted, until ctx ends.
 func (e *engine) reap(ctx context.Context, report func(error)) {
-	for {
-		if err := e.reapGarbage(ctx); err != nil && ctx.Err() == nil {
-			report(err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.wake:
-		}
-	}
+	e.reaper.Run(ctx, report, e.reapGarbage, nil)
 }
 
+// reapGarbage removes the entities of all tables that are gone.
 func (e *engine) reapGarbage(ctx context.Context) error {
-	for {
-		left := false
-		err := e.store.Update(ctx, func(tx store.Tx) error {
-			left = false
-			id := ""
-			for row, err := range tx.Scan(bucketGarbage, store.Range{Limit: 1}) {
-				if err != nil {
-					return err
-				}
-				id, left = row.Key, true
-			}
-			if !left {
-				return nil
-			}
-			var keys []string
-			for row, err := range tx.Scan(bucketEntities, store.Range{Prefix: id + "/", Limit: reapBatch}) {
-				if err != nil {
-					return err
-				}
-				keys = append(keys, row.Key)
-			}
-			for _, k := range keys {
-				if err := tx.Delete(bucketEntities, k); err != nil {
-					return err
-				}
-			}
-			if len(keys) > 0 {
-				return nil
-			}
-			return tx.Delete(bucketGarbage, id)
-		})
-		if err != nil {
-			return fmt.Errorf("free space of tables: %w", err)
-		}
-		if !left {
-			return nil
-		}
-	}
+	return storage.Sweep(ctx, e.store, reapBatch, bucketGarbage, bucketEntities)
 }
 
 // ForgetIn removes the tables of an account instance that is no more. Reclaim
@@ -85,7 +41,7 @@ func (s *Service) ForgetIn(tx store.Tx, account string) error {
 }
 
 // Reclaim tells that a transaction which removed something is durable.
-func (s *Service) Reclaim() { s.eng.kick() }
+func (s *Service) Reclaim() { s.eng.reaper.Kick() }
 
 // Check reads every entity in the store and says what is wrong with some.
 func Check(ctx context.Context, st store.Store) (tables, entities int, problems []string, err error) {
