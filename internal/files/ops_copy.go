@@ -118,27 +118,11 @@ func (c *call) copyFile() error {
 		return storage.Refuse("InvalidInput")
 	}
 	defer w.lock().Unlock()
-	was := int64(0)
-	if w.at.info != nil {
-		if !w.at.info.Mode().IsRegular() {
-			return storage.Refuse("ResourceTypeMismatch")
-		}
-		if err := w.mayWrite(); err != nil {
-			return err
-		}
-		was = w.at.info.Size()
-	}
-	if err := c.s.eng.grow(w.rec, w.dir, info.Size()-was); err != nil {
-		return err
-	}
-	out, _, err := w.openFile(w.at.path, os.O_RDWR|os.O_CREATE)
+	out, err := w.overwrite(info.Size())
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	if err := out.Truncate(0); err != nil {
-		return asRefusal(err)
-	}
 	if _, err := io.Copy(out, in); err != nil {
 		return asRefusal(err)
 	}

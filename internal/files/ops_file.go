@@ -68,27 +68,11 @@ func (c *call) createFile() error {
 	}
 	defer w.close()
 	defer w.lock().Unlock()
-	was := int64(0)
-	if w.at.info != nil {
-		if !w.at.info.Mode().IsRegular() {
-			return storage.Refuse("ResourceTypeMismatch")
-		}
-		if err := w.mayWrite(); err != nil {
-			return err
-		}
-		was = w.at.info.Size()
-	}
-	if err := c.s.eng.grow(w.rec, w.dir, size-was); err != nil {
-		return err
-	}
-	f, _, err := w.openFile(w.at.path, os.O_RDWR|os.O_CREATE)
+	f, err := w.overwrite(size)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := f.Truncate(0); err != nil {
-		return asRefusal(err)
-	}
 	if err := resize(f, size); err != nil {
 		return err
 	}
@@ -115,6 +99,33 @@ func (c *call) createFile() error {
 	c.show(m, w.at.info, w.parent())
 	c.Set("x-ms-request-server-encrypted", "true")
 	return c.Empty(http201)
+}
+
+// overwrite opens the file at the path empty, made if need be, when the share has
+// room for size bytes in it.
+func (w *work) overwrite(size int64) (*os.File, error) {
+	was := int64(0)
+	if w.at.info != nil {
+		if !w.at.info.Mode().IsRegular() {
+			return nil, storage.Refuse("ResourceTypeMismatch")
+		}
+		if err := w.mayWrite(); err != nil {
+			return nil, err
+		}
+		was = w.at.info.Size()
+	}
+	if err := w.c.s.eng.grow(w.rec, w.dir, size-was); err != nil {
+		return nil, err
+	}
+	f, _, err := w.openFile(w.at.path, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(0); err != nil {
+		f.Close()
+		return nil, asRefusal(err)
+	}
+	return f, nil
 }
 
 // resize sets the length of a file, durably.
@@ -162,14 +173,11 @@ func (c *call) fileHeaders(w *work, m *metaRec, ranged bool) {
 }
 
 func (c *call) getFileProperties() error {
-	w, err := c.openRegular()
+	w, err := c.openToRead()
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if err := w.mayUse(false); err != nil {
-		return err
-	}
 	c.fileHeaders(w, current(w.meta, w.at.info), false)
 	c.Set("Content-Length", strconv.FormatInt(w.at.info.Size(), 10))
 	c.W.WriteHeader(http200)
@@ -177,14 +185,11 @@ func (c *call) getFileProperties() error {
 }
 
 func (c *call) getFileMetadata() error {
-	w, err := c.openRegular()
+	w, err := c.openToRead()
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if err := w.mayUse(false); err != nil {
-		return err
-	}
 	m := current(w.meta, w.at.info)
 	storage.WriteMetadata(c.W.Header(), m.Metadata)
 	c.Set("ETag", storage.ETag(m.ETag))
@@ -217,14 +222,11 @@ func byteRange(h http.Header) (first, last int64, ok bool, err error) {
 }
 
 func (c *call) getFile() error {
-	w, err := c.openRegular()
+	w, err := c.openToRead()
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if err := w.mayUse(false); err != nil {
-		return err
-	}
 	f, info, err := w.openFile(w.at.path, os.O_RDONLY)
 	if err != nil {
 		return err
@@ -450,14 +452,11 @@ func (c *call) putRange() error {
 }
 
 func (c *call) listRanges() error {
-	w, err := c.openRegular()
+	w, err := c.openToRead()
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if err := w.mayUse(false); err != nil {
-		return err
-	}
 	f, info, err := w.openFile(w.at.path, os.O_RDONLY)
 	if err != nil {
 		return err
@@ -506,11 +505,7 @@ func (c *call) deleteFile() error {
 	if err := w.mayWrite(); err != nil {
 		return err
 	}
-	if err := w.Remove(w.at.path); err != nil {
-		return asRefusal(err)
-	}
-	dir, _ := splitLast(w.at.path)
-	if err := w.syncDir(dir); err != nil {
+	if err := w.unlink(); err != nil {
 		return err
 	}
 	if err := w.forget(w.at.path); err != nil {

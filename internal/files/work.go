@@ -69,6 +69,19 @@ func (c *call) openDir() (*work, error) {
 	return nil, err
 }
 
+// openToRead is openRegular for a file that the caller may read now.
+func (c *call) openToRead() (*work, error) {
+	w, err := c.openRegular()
+	if err != nil {
+		return nil, err
+	}
+	if err := w.mayUse(false); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
 // openRegular is open for a file that is there.
 func (c *call) openRegular() (*work, error) {
 	w, err := c.open(c.path)
@@ -251,11 +264,7 @@ func (c *call) deleteDirectory() error {
 	if w.meta != nil && strings.Contains(w.meta.Attributes, "ReadOnly") {
 		return storage.Refuse("ReadOnlyAttribute")
 	}
-	if err := w.Remove(w.at.path); err != nil {
-		return asRefusal(err)
-	}
-	dir, _ := splitLast(w.at.path)
-	if err := w.syncDir(dir); err != nil {
+	if err := w.unlink(); err != nil {
 		return err
 	}
 	// what programs removed from it is forgotten, too
@@ -263,6 +272,15 @@ func (c *call) deleteDirectory() error {
 		return err
 	}
 	return c.Empty(http202)
+}
+
+// unlink removes the file or empty directory at the path, durably.
+func (w *work) unlink() error {
+	if err := w.Remove(w.at.path); err != nil {
+		return asRefusal(err)
+	}
+	dir, _ := splitLast(w.at.path)
+	return w.syncDir(dir)
 }
 
 // forgetBelow removes what is kept of a directory and of what was in it.
