@@ -76,7 +76,10 @@ func SealedPlaces() []seal.Place {
 	return []seal.Place{seal.In(resourceBucket, func(r *Resource) []*[]byte { return []*[]byte{&r.Sealed} })}
 }
 
-const resourceBucket = "resource"
+const (
+	resourceBucket = "resource"
+	memoryBucket   = "memory/" // and the name of a Memory
+)
 
 // Resources is the resources as the store keeps them. It knows no hooks: use
 // Kernel for changes that clients ask for, and Resources for what a service
@@ -179,7 +182,18 @@ func (s *Resources) Put(tx store.Tx, r *Resource) error {
 			return fmt.Errorf("put %s: seal: %w", r.ID, err)
 		}
 	}
-	return s.c.Put(tx, r)
+	if err := s.c.Put(tx, r); err != nil {
+		return err
+	}
+	return s.forget(tx, id)
+}
+
+// forget makes RecallOf forget what was made of resources of the type.
+func (s *Resources) forget(tx store.Tx, id ID) error {
+	if t := s.types.lookup(id.Type()); t != nil && t.Memory != "" {
+		return tx.Put(memoryBucket+t.Memory, "changed", nil)
+	}
+	return nil
 }
 
 // Update changes the stored resource in place, without hooks and without a new
@@ -197,7 +211,16 @@ func (s *Resources) Update(tx store.Tx, id string, change func(r *Resource) erro
 }
 
 // Remove removes the resource itself, without hooks or cascade.
-func (s *Resources) Remove(tx store.Tx, id string) error { return s.c.Delete(tx, Key(id)) }
+func (s *Resources) Remove(tx store.Tx, id string) error {
+	parsed, err := ParseID(id)
+	if err != nil {
+		return fmt.Errorf("remove resource: %w", err)
+	}
+	if err := s.c.Delete(tx, Key(id)); err != nil {
+		return err
+	}
+	return s.forget(tx, parsed)
+}
 
 // Find yields the resources of a type that have the given entry in their Index,
 // in no particular order.
@@ -209,6 +232,12 @@ func (s *Resources) Find(tx store.Tx, typ, entry string) iter.Seq2[*Resource, er
 // The keys of different uses must differ.
 func Recall[T any](tx store.Tx, s *Resources, key string, load func() (T, error)) (T, error) {
 	return store.Recall(tx, s.c.Name, key, load)
+}
+
+// RecallOf is store.Recall for what load makes of resources whose types have the
+// given Memory, and of nothing else. It outlives changes of all other resources.
+func RecallOf[T any](tx store.Tx, memory, key string, load func() (T, error)) (T, error) {
+	return store.Recall(tx, memoryBucket+memory, key, load)
 }
 
 // FindFrom yields the resources of a type with an Index entry that begins with

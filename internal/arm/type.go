@@ -71,6 +71,9 @@ type ResourceType struct {
 	Virtual bool
 	// Index returns the entries under which Resources.Find finds r.
 	Index func(r *Resource) []string
+	// Memory names what is forgotten when a resource of this type changes: see
+	// RecallOf. It is for types that nearly every request reads and few write.
+	Memory string
 	// SortKey orders lists of this type; by name when nil.
 	SortKey func(r *Resource) string
 

@@ -102,7 +102,12 @@ func (d *Directory) membersOf(tx store.Tx, groupID string) ([]*principal, error)
 
 // Groups returns the object IDs of the groups that a principal is in, directly or
 // through other groups. A principal that is not there is in none.
+// The caller must not change the result.
 func (d *Directory) Groups(tx store.Tx, objectID string) ([]string, error) {
+	return store.Recall(tx, d.tables.members.Name, objectID, func() ([]string, error) { return d.groups(tx, objectID) })
+}
+
+func (d *Directory) groups(tx store.Tx, objectID string) ([]string, error) {
 	var out []string
 	for queue := []string{objectID}; len(queue) > 0; queue = queue[1:] {
 		for m, err := range d.tables.members.By(tx, byMember, store.Range{Prefix: store.Exact(queue[0])}) {

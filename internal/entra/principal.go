@@ -401,7 +401,9 @@ func (d *Directory) DeleteManagedIdentity(tx store.Tx, resourceID string) error 
 // view reads one principal outside of a transaction.
 func (d *Directory) view(ctx context.Context, objectID string) (p *principal, err error) {
 	err = d.cfg.Store.View(ctx, func(tx store.Tx) error {
-		p, err = d.principal(tx, objectID)
+		p, err = store.Recall(tx, d.tables.principals.Name, strings.ToLower(objectID), func() (*principal, error) {
+			return d.principal(tx, objectID)
+		})
 		return err
 	})
 	return p, err

@@ -22,6 +22,9 @@ const (
 	AssignmentType = "Microsoft.Authorization/roleAssignments"
 	DefinitionType = "Microsoft.Authorization/roleDefinitions"
 
+	// Memory is that of both types: what they change is forgotten.
+	Memory = "authorization"
+
 	// OwnerRole is the GUID of the built-in role Owner.
 	OwnerRole = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
 )
@@ -173,29 +176,86 @@ func (a *Authorizer) Principals(tx store.Tx, principalID string) ([]string, erro
 	return append([]string{principalID}, groups...), err
 }
 
+// grant is an assignment with the role that it gives.
+type grant struct {
+	assignment *arm.Resource
+	role       *Definition
+}
+
+// manyGrants is how many assignments of a principal are kept in memory together.
+const manyGrants = 256
+
 // assigned decides from the assignments of one principal on a line of scopes.
 func (a *Authorizer) assigned(tx store.Tx, principalID, action string, data bool, lineage []arm.ID) (bool, error) {
+	byScope, err := a.recallGrants(tx, principalID)
+	if err != nil {
+		return false, err
+	}
 	for i := len(lineage) - 1; i >= 0; i-- { // broad assignments are the common ones
-		for r, err := range a.res.Find(tx, AssignmentType, AssignmentIndex(principalID, lineage[i].Key())) {
-			if err != nil {
-				return false, fmt.Errorf("rbac: %w", err)
+		grants := byScope[lineage[i].Key()]
+		if byScope == nil {
+			if grants, err = a.grantsAt(tx, principalID, lineage[i].Key()); err != nil {
+				return false, err
 			}
-			if a.counts != nil && !a.counts(r) {
+		}
+		for _, g := range grants {
+			if a.counts != nil && !a.counts(g.assignment) {
 				continue
 			}
-			d, err := a.Definition(tx, r.Body.String("properties.roleDefinitionId"))
-			if errors.Is(err, store.ErrNotFound) {
-				continue // the custom role was removed
-			}
-			if err != nil {
-				return false, fmt.Errorf("rbac: %w", err)
-			}
-			if d.Grants(action, data) {
+			if g.role.Grants(action, data) {
 				return true, nil
 			}
 		}
 	}
 	return false, nil
+}
+
+// recallGrants is all that a principal was assigned, by scope, or nil when that
+// is too much to keep.
+func (a *Authorizer) recallGrants(tx store.Tx, principalID string) (map[string][]grant, error) {
+	principalID = strings.ToLower(principalID)
+	return arm.RecallOf(tx, Memory, principalID, func() (map[string][]grant, error) {
+		byScope, n := map[string][]grant{}, 0
+		for r, err := range a.res.FindFrom(tx, AssignmentType, principalID+"|", false) {
+			if err != nil {
+				return nil, fmt.Errorf("rbac: %w", err)
+			}
+			if n++; n > manyGrants {
+				return nil, nil
+			}
+			scope := arm.Key(r.Body.String("properties.scope"))
+			if byScope[scope], err = a.grant(tx, byScope[scope], r); err != nil {
+				return nil, err
+			}
+		}
+		return byScope, nil
+	})
+}
+
+// grantsAt is what a principal was assigned at one scope.
+func (a *Authorizer) grantsAt(tx store.Tx, principalID, scope string) (out []grant, err error) {
+	for r, err := range a.res.Find(tx, AssignmentType, AssignmentIndex(principalID, scope)) {
+		if err != nil {
+			return nil, fmt.Errorf("rbac: %w", err)
+		}
+		if out, err = a.grant(tx, out, r); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// grant appends what an assignment gives to grants: nothing once its custom role
+// was removed.
+func (a *Authorizer) grant(tx store.Tx, grants []grant, r *arm.Resource) ([]grant, error) {
+	d, err := a.Definition(tx, r.Body.String("properties.roleDefinitionId"))
+	if errors.Is(err, store.ErrNotFound) {
+		return grants, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rbac: %w", err)
+	}
+	return append(grants, grant{r, d}), nil
 }
 
 // Grants reports whether the role holds an action, or a data action when data

@@ -14,6 +14,8 @@ import (
 // LockType is the type of management locks.
 const LockType = namespace + "/locks"
 
+const lockMemory = "locks"
+
 // The levels of a lock that forbid something.
 const (
 	canNotDelete = "CanNotDelete"
@@ -28,6 +30,7 @@ const (
 func (p *provider) lock() *arm.ResourceType {
 	return &arm.ResourceType{
 		Type:                LockType,
+		Memory:              lockMemory,
 		Scope:               arm.OnAnything,
 		NoProvisioningState: true,
 		SystemData:          true,
@@ -70,6 +73,15 @@ func (p *provider) guardLocked(tx store.Tx, id arm.ID, what arm.Intent) error {
 		}
 	}
 	res := p.kernel.Resources()
+	locked, err := arm.RecallOf(tx, lockMemory, "", func() (bool, error) {
+		for _, err := range res.FindFrom(tx, LockType, scopeIndex(""), false) {
+			return err == nil, err
+		}
+		return false, nil
+	})
+	if err != nil || !locked { // most places have no lock at all
+		return err
+	}
 	for _, scope := range id.Lineage() {
 		for r, err := range res.Find(tx, LockType, scopeIndex(scope.String())) {
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 func (p *provider) roleAssignment() *arm.ResourceType {
 	return &arm.ResourceType{
 		Type:                rbac.AssignmentType,
+		Memory:              rbac.Memory,
 		Scope:               arm.OnAnything,
 		NoProvisioningState: true,
 		// clients of the oldest versions take nothing but 201 from a PUT

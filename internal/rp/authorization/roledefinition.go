@@ -18,6 +18,7 @@ import (
 func (p *provider) roleDefinition() *arm.ResourceType {
 	return &arm.ResourceType{
 		Type:                rbac.DefinitionType,
+		Memory:              rbac.Memory,
 		Scope:               arm.OnAnything,
 		NoProvisioningState: true,
 		PutStatus:           [2]int{http.StatusCreated, http.StatusCreated},
