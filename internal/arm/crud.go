@@ -73,7 +73,10 @@ func (k *Kernel) get(ctx context.Context, req *Request) (*Response, error) {
 		if !req.Type.allows(http.MethodGet) {
 			return k.uncovered("GET", req.Type.Type)
 		}
-		r, err := k.Load(ctx, tx, req.ID)
+		r, err := k.res.seen(tx, req.ID.Key())
+		if errors.Is(err, store.ErrNotFound) {
+			r, err = k.Load(ctx, tx, req.ID)
+		}
 		if err != nil {
 			return err
 		}

@@ -147,6 +147,12 @@ func (s *Resources) Get(tx store.Tx, id string) (*Resource, error) {
 	return r, s.open(r)
 }
 
+// seen is Get for a reader that does not change what it gets.
+func (s *Resources) seen(tx store.Tx, id string) (*Resource, error) {
+	key := Key(id)
+	return store.RecallKey(tx, s.c.Name, key, func() (*Resource, error) { return s.Get(tx, key) })
+}
+
 // Exists reports whether a resource with the given ID is stored.
 func (s *Resources) Exists(tx store.Tx, id string) (bool, error) {
 	_, err := tx.Get(s.c.Name, Key(id))

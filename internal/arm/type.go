@@ -84,7 +84,7 @@ type ResourceType struct {
 	// and what the resource does to others.
 	Put func(ctx context.Context, p *Put) error
 	// Read completes a copy of the stored resource for an answer: what changes
-	// by itself.
+	// by itself. It must change nothing but the copy's Body.
 	Read func(ctx context.Context, tx store.Tx, r *Resource) error
 	// Delete undoes what Put did to others, in the write transaction, before
 	// the resource is removed. Children are deleted first.

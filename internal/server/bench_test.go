@@ -45,6 +45,7 @@ func BenchmarkARM(b *testing.B) {
 	for _, method := range []string{http.MethodGet, http.MethodPut} {
 		b.Run(method, func(b *testing.B) {
 			b.ReportAllocs()
+			b.SetParallelism(8) // as many requests at once as a busy server has: writes share commits
 			var n atomic.Int64
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

@@ -10,10 +10,15 @@ type Remembering interface {
 	// such a transaction finds in the bucket. What this one finds is of the version
 	// only if fresh is true.
 	Memory(bucket string) (m *Memory, version uint64, fresh bool)
+	// KeyMemory is Memory for a part of the bucket that key is in, which changes
+	// less often than the whole. It is nil for a writer.
+	KeyMemory(bucket, key string) (m *Memory, version uint64, fresh bool)
 }
 
-// memoryLimit is how many values are remembered of a bucket.
-const memoryLimit = 4096
+const (
+	memoryLimit = 4096 // values that are remembered of a bucket
+	partLimit   = 16   // values that are remembered of a part of one
+)
 
 // Memory is values of one version of a bucket, as Recall made them. The zero
 // Memory is empty. It is safe for concurrent use.
@@ -34,6 +39,25 @@ func Recall[T any](tx Tx, bucket, key string, load func() (T, error)) (T, error)
 		return load()
 	}
 	m, version, fresh := r.Memory(bucket)
+	return recall(m, version, fresh, key, memoryLimit, load)
+}
+
+// RecallKey is Recall for a load that reads nothing but the value at key of the
+// bucket, for buckets of any size that are written often. A writer's load is
+// called each time.
+func RecallKey[T any](tx Tx, bucket, key string, load func() (T, error)) (T, error) {
+	r, ok := tx.(Remembering)
+	if !ok {
+		return load()
+	}
+	m, version, fresh := r.KeyMemory(bucket, key)
+	if m == nil {
+		return load()
+	}
+	return recall(m, version, fresh, key, partLimit, load)
+}
+
+func recall[T any](m *Memory, version uint64, fresh bool, key string, limit int, load func() (T, error)) (T, error) {
 	m.mu.RLock()
 	v, ok := m.values[key].(T)
 	ok = ok && m.version == version
@@ -47,7 +71,7 @@ func Recall[T any](tx Tx, bucket, key string, load func() (T, error)) (T, error)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.version != version || m.values == nil || len(m.values) >= memoryLimit {
+	if m.version != version || m.values == nil || len(m.values) >= limit {
 		if m.version > version {
 			return v, nil // another has found a later one
 		}

@@ -39,6 +39,10 @@ func Provider(dir Directory) *arm.Provider {
 			Text:    "An identity has 3 to 128 letters, digits, - and _, and begins with a letter or digit.",
 		},
 		Put: func(_ context.Context, p *arm.Put) error {
+			if p.Existing != nil {
+				p.Force("properties") // it stays who it is
+				return nil
+			}
 			id, err := dir.CreateIdentity(p.Tx, p.Resource.ID, p.ID.Name())
 			if err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"net/url"
 	"os"
@@ -24,6 +25,7 @@ import (
 // Store implements store.Store on one SQLite database.
 type Store struct {
 	write *conn // used by the committer alone
+	rows  rows  // likewise
 	read  *pool
 
 	queue chan *update
@@ -33,6 +35,7 @@ type Store struct {
 
 	seq     atomic.Uint64 // counts commits
 	buckets sync.Map      // name → *bucket
+	seed    maphash.Seed  // of the hash that parts are found by
 }
 
 // bucket is what is remembered of a bucket.
@@ -41,6 +44,20 @@ type bucket struct {
 	read    store.Memory  // by version changed
 	draft   uint64        // counts, for the committer alone, what it has put there
 	written store.Memory  // by version draft
+	parts   [parts]part   // of the keys, by their hash
+}
+
+// part is what is remembered of some keys of a bucket.
+type part struct {
+	changed atomic.Uint64 // the commit that last changed one of them
+	read    store.Memory  // by version changed
+}
+
+// parts is of how many a bucket is. More keep more values: 16 of each.
+const parts = 256
+
+func (s *Store) part(b *bucket, key string) *part {
+	return &b.parts[maphash.String(s.seed, key)%parts]
 }
 
 type update struct {
@@ -89,6 +106,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	s := &Store{
 		write: write,
 		read:  &pool{open: open, slots: make(chan struct{}, readers)},
+		seed:  maphash.MakeSeed(),
 		queue: make(chan *update, batchLimit),
 		quit:  make(chan struct{}),
 		done:  make(chan struct{}),
@@ -220,7 +238,7 @@ func (s *Store) commitLoop() {
 // another's writes; an error of the database itself fails them all.
 func (s *Store) commit(batch []*update) {
 	errs := make([]error, len(batch))
-	changed := map[*bucket]bool{}
+	changed, keys := map[*bucket]bool{}, map[*part]bool{}
 	err := func() (err error) {
 		if err := s.write.exec("BEGIN IMMEDIATE"); err != nil {
 			return err
@@ -242,6 +260,11 @@ func (s *Store) commit(batch []*update) {
 			for b := range t.touched {
 				changed[b] = true
 			}
+			if errs[i] == nil {
+				for _, p := range t.parts {
+					keys[p] = true
+				}
+			}
 		}
 		return s.write.exec("COMMIT")
 	}()
@@ -249,6 +272,7 @@ func (s *Store) commit(batch []*update) {
 		for b := range changed {
 			b.draft++ // they are as they were
 		}
+		s.rows.clear()
 		err = fmt.Errorf("store: commit: %w", classify(err))
 	} else if len(changed) > 0 {
 		// Before any caller learns of the commit, so that none of them finds in a
@@ -256,6 +280,9 @@ func (s *Store) commit(batch []*update) {
 		seq := s.seq.Add(1)
 		for b := range changed {
 			b.changed.Store(seq)
+		}
+		for p := range keys {
+			p.changed.Store(seq)
 		}
 	}
 	for i, u := range batch {
@@ -322,6 +349,7 @@ type tx struct {
 	direct  bool
 	failed  error // a write that the database refused
 	touched map[*bucket]bool
+	parts   []*part // of the keys that were changed
 }
 
 type place struct{ bucket, key string }
@@ -336,6 +364,16 @@ func (t *tx) Memory(name string) (m *store.Memory, version uint64, fresh bool) {
 	}
 	version = b.changed.Load()
 	return &b.read, version, version <= t.began
+}
+
+// KeyMemory implements store.Remembering.
+func (t *tx) KeyMemory(name, key string) (m *store.Memory, version uint64, fresh bool) {
+	if !t.readOnly {
+		return nil, 0, false
+	}
+	p := t.s.part(t.s.bucket(name), key)
+	version = p.changed.Load()
+	return &p.read, version, version <= t.began
 }
 
 // start begins the snapshot of a reader.
@@ -372,6 +410,11 @@ func (t *tx) Get(bucket, key string) ([]byte, error) {
 			return append([]byte{}, v...), nil
 		}
 	}
+	if !t.readOnly {
+		if v, ok := t.s.rows.get(place{bucket, key}); ok {
+			return append([]byte{}, v...), nil
+		}
+	}
 	if err := t.start(); err != nil {
 		return nil, fmt.Errorf("store: get %s %q: %w", bucket, key, classify(err))
 	}
@@ -385,6 +428,9 @@ func (t *tx) Get(bucket, key string) ([]byte, error) {
 	}
 	if out == nil {
 		return nil, store.ErrNotFound
+	}
+	if !t.readOnly {
+		t.s.rows.put(place{bucket, key}, append([]byte{}, out...))
 	}
 	return out, nil
 }
@@ -408,6 +454,7 @@ func (t *tx) change(at place, value []byte) error {
 	}
 	b := t.s.bucket(at.bucket)
 	t.touched[b] = true
+	t.parts = append(t.parts, t.s.part(b, at.key))
 	b.draft++
 	if t.direct {
 		return t.apply(at, value)
@@ -434,6 +481,11 @@ func (t *tx) apply(at place, value []byte) error {
 	if err != nil {
 		t.failed = fmt.Errorf("store: change %s %q: %w", at.bucket, at.key, classify(err))
 		return t.failed
+	}
+	if value == nil {
+		t.s.rows.remove(at)
+	} else {
+		t.s.rows.put(at, value)
 	}
 	return nil
 }
@@ -463,6 +515,7 @@ func (t *tx) finish(keep bool) error {
 		if !t.direct {
 			return nil
 		}
+		t.s.rows.clear()
 		if err := t.conn.exec("ROLLBACK TO u"); err != nil {
 			return err
 		}

@@ -31,7 +31,13 @@ func Run(t *testing.T, open func(t *testing.T, place string) store.Store) {
 		"concurrent updates all count":           concurrent,
 		"a cancelled caller writes nothing":      cancelled,
 		"collections keep their indexes in step": collection,
-		"what is recalled is what is committed":  recalled,
+		"what is recalled is what is committed": func(t *testing.T, open func() store.Store) {
+			recalled(t, open, store.Recall[string])
+		},
+		"what is recalled of a key is what is committed": func(t *testing.T, open func() store.Store) {
+			recalled(t, open, store.RecallKey[string])
+		},
+		"a failed update leaves nothing to read": undone,
 		"a scan finds what its update put":       scanOwn,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
@@ -374,11 +380,11 @@ func collection(t *testing.T, open func() store.Store) {
 	}
 }
 
-func recalled(t *testing.T, open func() store.Store) {
+func recalled(t *testing.T, open func() store.Store, how func(tx store.Tx, bucket, key string, load func() (string, error)) (string, error)) {
 	s := open()
 	defer s.Close()
 	recall := func(tx store.Tx, key string) (string, error) {
-		return store.Recall(tx, "b", key, func() (string, error) {
+		return how(tx, "b", key, func() (string, error) {
 			v, err := tx.Get("b", key)
 			if errors.Is(err, store.ErrNotFound) {
 				return "<none>", nil
@@ -474,5 +480,47 @@ func scanOwn(t *testing.T, open func() store.Store) {
 		if got := get(t, s, "b", key); got != want {
 			t.Errorf("%s = %q, want %q", key, got, want)
 		}
+	}
+}
+
+// undone reads in a later update what earlier ones changed and took back, with a
+// scan between or without.
+func undone(t *testing.T, open func() store.Store) {
+	s := open()
+	defer s.Close()
+	put(t, s, "b", "k", "1")
+	put(t, s, "b", "kept", "1")
+	for _, scan := range []bool{false, true} {
+		failed := errors.New("no")
+		err := s.Update(t.Context(), func(tx store.Tx) error {
+			must(t, tx.Put("b", "k", []byte("2")))
+			must(t, tx.Put("b", "new", []byte("2")))
+			must(t, tx.Delete("b", "kept"))
+			if scan {
+				for _, err := range tx.Scan("b", store.Range{}) {
+					must(t, err)
+				}
+			}
+			must(t, tx.Put("b", "k", []byte("3")))
+			return failed
+		})
+		if !errors.Is(err, failed) {
+			t.Fatal(err)
+		}
+		must(t, s.Update(t.Context(), func(tx store.Tx) error {
+			for key, want := range map[string]string{"k": "1", "kept": "1", "new": ""} {
+				v, err := tx.Get("b", key)
+				if want == "" && errors.Is(err, store.ErrNotFound) {
+					continue
+				}
+				if err != nil || string(v) != want {
+					t.Errorf("scanned %t: %s = %q, %v; want %q", scan, key, v, err, want)
+				}
+				if len(v) > 0 {
+					v[0] = 'x' // the caller's to change
+				}
+			}
+			return nil
+		}))
 	}
 }
