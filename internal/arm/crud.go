@@ -151,7 +151,7 @@ func (k *Kernel) RenderChildren(ctx context.Context, tx store.Tx, parent ID, typ
 }
 
 func (k *Kernel) put(ctx context.Context, req *Request) (*Response, error) {
-	if err := k.authorize(ctx, req, req.Type.actionBase()+"/write", false, req.ID); err != nil {
+	if err := k.authorizeChange(ctx, req, "/write"); err != nil {
 		return nil, err
 	}
 	if !req.Type.allows(http.MethodPut) {
@@ -161,7 +161,7 @@ func (k *Kernel) put(ctx context.Context, req *Request) (*Response, error) {
 }
 
 func (k *Kernel) patch(ctx context.Context, req *Request) (*Response, error) {
-	if err := k.authorize(ctx, req, req.Type.actionBase()+"/write", false, req.ID); err != nil {
+	if err := k.authorizeChange(ctx, req, "/write"); err != nil {
 		return nil, err
 	}
 	if !req.Type.allows(http.MethodPatch) {
@@ -525,7 +525,7 @@ func (k *Kernel) putResponse(req *Request, p *Put, doc Doc) *Response {
 }
 
 func (k *Kernel) delete(ctx context.Context, req *Request) (*Response, error) {
-	if err := k.authorize(ctx, req, req.Type.actionBase()+"/delete", false, req.ID); err != nil {
+	if err := k.authorizeChange(ctx, req, "/delete"); err != nil {
 		return nil, err
 	}
 	if !req.Type.allows(http.MethodDelete) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -396,6 +397,22 @@ func (k *Kernel) authorize(ctx context.Context, req *Request, action string, dat
 func (k *Kernel) authorizeIn(tx store.Tx, req *Request, action string, data bool, scope ID) error {
 	ok, err := k.auth.AllowedInTx(tx, req.Caller.ObjectID, action, data, scope.String())
 	return decided(ok, err, req, action, scope)
+}
+
+// authorizeChange refuses who may not write or remove the resource that is asked
+// for.
+func (k *Kernel) authorizeChange(ctx context.Context, req *Request, verb string) error {
+	action := req.Type.actionBase() + verb
+	if req.Type.Facts == nil {
+		return k.authorize(ctx, req, action, false, req.ID)
+	}
+	ok, err := k.auth.Allowed(abac.With(ctx, req.Type.Facts(req)), req.Caller.ObjectID, action, false, req.ID.String())
+	if err == nil && !ok {
+		return Errorf(http.StatusForbidden, "AuthorizationFailed",
+			"The client '%s' with object id '%s' does not have authorization or an ABAC condition not fulfilled to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+			req.Caller.Name, req.Caller.ObjectID, action, req.ID)
+	}
+	return decided(ok, err, req, action, req.ID)
 }
 
 // decided is the answer to a decision: nil, or Azure's refusal.

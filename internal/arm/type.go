@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -69,6 +70,9 @@ type ResourceType struct {
 	// Virtual types live in a data plane: the kernel stores nothing. Default
 	// reads one, Put and Delete write it, List lists them.
 	Virtual bool
+	// Facts, when set, tells what conditions of role assignments can ask about a
+	// request to write or remove a resource of this type.
+	Facts func(req *Request) *abac.Facts
 	// Index returns the entries under which Resources.Find finds r.
 	Index func(r *Resource) []string
 	// Memory names what is forgotten when a resource of this type changes: see

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
@@ -71,12 +72,15 @@ func (s *Service) allow(c *call, principal string) error {
 	if c.container != "" {
 		scope += "/blobServices/default/containers/" + c.container
 	}
-	ok, err := s.allowed(c.r.Context(), principal, op.action, op.data, scope)
+	if err := s.keepTags(c); err != nil {
+		return err
+	}
+	ok, err := s.allowed(c, principal, op.action, op.data, scope)
 	if err != nil {
 		return err
 	}
 	if !ok && op.addAction != "" {
-		if ok, err = s.allowed(c.r.Context(), principal, op.addAction, true, scope); err != nil {
+		if ok, err = s.allowed(c, principal, op.addAction, true, scope); err != nil {
 			return err
 		}
 		c.addOnly = c.addOnly || (ok && op.comp != "appendblock")
@@ -120,11 +124,12 @@ type memberships interface {
 	Groups(ctx context.Context, principalID string) ([]string, error)
 }
 
-func (s *Service) allowed(ctx context.Context, principal, action string, data bool, scope string) (bool, error) {
+// allowed asks whether a principal may do an action for a call.
+func (s *Service) allowed(c *call, principal, action string, data bool, scope string) (bool, error) {
 	if !strings.HasPrefix(action, "Microsoft.") {
 		action = rbacPrefix + action
 	}
-	return s.cfg.Access.Allowed(ctx, principal, action, data, scope)
+	return s.cfg.Access.Allowed(abac.With(c.r.Context(), s.facts(c)), principal, action, data, scope)
 }
 
 // authorizeAnonymous lets anyone do what the container's public access allows.

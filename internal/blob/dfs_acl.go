@@ -199,7 +199,7 @@ func (s *Service) mayOwn(c *call, want *birth) error {
 		return refuse("AuthorizationPermissionMismatch")
 	}
 	scope := c.acct.ID + "/blobServices/default/containers/" + c.container
-	ok, err := s.allowed(c.r.Context(), c.as.id, "containers/blobs/manageOwnership/action", true, scope)
+	ok, err := s.allowed(c, c.as.id, "containers/blobs/manageOwnership/action", true, scope)
 	if err != nil {
 		return err
 	}

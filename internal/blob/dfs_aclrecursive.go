@@ -248,7 +248,7 @@ func (s *Service) checkAccess(c *call) error {
 		byRole := !c.as.bound
 		if byRole && wanted&permW != 0 {
 			scope := c.acct.ID + "/blobServices/default/containers/" + c.container
-			if byRole, err = s.allowed(c.r.Context(), c.as.id, "containers/blobs/write", true, scope); err != nil {
+			if byRole, err = s.allowed(c, c.as.id, "containers/blobs/write", true, scope); err != nil {
 				return err
 			}
 		}

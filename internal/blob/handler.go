@@ -27,6 +27,7 @@ type call struct {
 	at              *moment      // of the blob's past; nil is the blob itself
 	granted         string       // the permissions of the SAS
 	anonymous       bool         // public access lets the caller read, and no more
+	tagBody         []byte       // of Set Blob Tags, once it was read
 	// addOnly tells that the caller may write the blob only if it is new.
 	addOnly bool
 }

@@ -45,7 +45,7 @@ func (s *Service) mayTag(c *call, what string) error {
 		return nil
 	}
 	scope := c.acct.ID + "/blobServices/default/containers/" + c.container
-	ok, err := s.allowed(c.r.Context(), c.as.id, "containers/blobs/tags/"+what, true, scope)
+	ok, err := s.allowed(c, c.as.id, "containers/blobs/tags/"+what, true, scope)
 	if err == nil && !ok {
 		err = refuse("AuthorizationPermissionMismatch")
 	}
@@ -105,15 +105,9 @@ func (s *Service) setBlobTags(c *call) error {
 	if err != nil {
 		return err
 	}
-	var in tagDocument
-	if err := storage.ReadXML(c.r, &in); err != nil {
+	tags, err := readTags(c.r)
+	if err != nil {
 		return err
-	}
-	tags := map[string]string{}
-	for _, t := range in.Tags {
-		if err := addTag(tags, t.Key, t.Value); err != nil {
-			return err
-		}
 	}
 	if _, err := s.eng.mark(c.r.Context(), c.ref(), func(b *blobRec) error {
 		if err := cond.of(writing, b); err != nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/catalog"
 	"github.com/azimuth-ml/azimuth/internal/glob"
@@ -116,21 +117,34 @@ func CustomDefinition(r *arm.Resource) (*Definition, error) {
 }
 
 // Allowed reports whether the principal holds the action, a data action when
-// data is set, at scope. It implements arm.Authorizer.
+// data is set, at scope. What conditions of assignments can ask about the request
+// is in ctx, by abac.With. It implements arm.Authorizer.
 func (a *Authorizer) Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error) {
 	allowed := false
 	err := a.store.View(ctx, func(tx store.Tx) (err error) {
-		allowed, err = a.AllowedInTx(tx, principalID, action, data, scope)
+		allowed, err = a.allowed(tx, principalID, asked{action, data, abac.From(ctx)}, scope)
 		return err
 	})
 	return allowed, err
 }
 
-// AllowedInTx is Allowed inside the caller's transaction. The cost depends on
-// the depth of the scope and the assignments of this principal and its groups on
-// that line, not on how many assignments there are.
+// AllowedInTx is Allowed inside the caller's transaction, of a request that has no
+// attributes. The cost depends on the depth of the scope and the assignments of
+// this principal and its groups on that line, not on how many assignments there
+// are.
 func (a *Authorizer) AllowedInTx(tx store.Tx, principalID, action string, data bool, scope string) (bool, error) {
-	if principalID == "" || action == "" {
+	return a.allowed(tx, principalID, asked{action: action, data: data}, scope)
+}
+
+// asked is what is to be done.
+type asked struct {
+	action string
+	data   bool
+	facts  *abac.Facts
+}
+
+func (a *Authorizer) allowed(tx store.Tx, principalID string, what asked, scope string) (bool, error) {
+	if principalID == "" || what.action == "" {
 		return false, nil
 	}
 	id, err := arm.ParseID(scope)
@@ -138,7 +152,7 @@ func (a *Authorizer) AllowedInTx(tx store.Tx, principalID, action string, data b
 		return false, fmt.Errorf("rbac: scope: %w", err)
 	}
 	lineage := id.Lineage()
-	allowed, err := a.assigned(tx, principalID, action, data, lineage)
+	allowed, err := a.assigned(tx, principalID, what, lineage)
 	if err != nil || allowed {
 		return allowed, err
 	}
@@ -147,7 +161,7 @@ func (a *Authorizer) AllowedInTx(tx store.Tx, principalID, action string, data b
 		return false, err
 	}
 	for _, g := range groups {
-		if allowed, err := a.assigned(tx, g, action, data, lineage); err != nil || allowed {
+		if allowed, err := a.assigned(tx, g, what, lineage); err != nil || allowed {
 			return allowed, err
 		}
 	}
@@ -180,13 +194,14 @@ func (a *Authorizer) Principals(tx store.Tx, principalID string) ([]string, erro
 type grant struct {
 	assignment *arm.Resource
 	role       *Definition
+	condition  *abac.Condition // nil is none
 }
 
 // manyGrants is how many assignments of a principal are kept in memory together.
 const manyGrants = 256
 
 // assigned decides from the assignments of one principal on a line of scopes.
-func (a *Authorizer) assigned(tx store.Tx, principalID, action string, data bool, lineage []arm.ID) (bool, error) {
+func (a *Authorizer) assigned(tx store.Tx, principalID string, what asked, lineage []arm.ID) (bool, error) {
 	byScope, err := a.recallGrants(tx, principalID)
 	if err != nil {
 		return false, err
@@ -202,8 +217,11 @@ func (a *Authorizer) assigned(tx store.Tx, principalID, action string, data bool
 			if a.counts != nil && !a.counts(g.assignment) {
 				continue
 			}
-			if g.role.Grants(action, data) {
-				return true, nil
+			if !g.role.Grants(what.action, what.data) {
+				continue
+			}
+			if ok, err := g.meets(tx, what); err != nil || ok {
+				return ok, err
 			}
 		}
 	}
@@ -255,7 +273,21 @@ func (a *Authorizer) grant(tx store.Tx, grants []grant, r *arm.Resource) ([]gran
 	if err != nil {
 		return nil, fmt.Errorf("rbac: %w", err)
 	}
-	return append(grants, grant{r, d}), nil
+	g := grant{assignment: r, role: d}
+	if text := r.Body.String("properties.condition"); text != "" {
+		if g.condition, err = abac.Parse(text); err != nil {
+			return nil, fmt.Errorf("rbac: condition of %s: %w", r.ID, err)
+		}
+	}
+	return append(grants, g), nil
+}
+
+// meets reports whether a request meets the condition of a grant, if it has one.
+func (g grant) meets(tx store.Tx, what asked) (bool, error) {
+	if g.condition == nil {
+		return true, nil
+	}
+	return g.condition.Holds(tx, what.action, what.facts)
 }
 
 // Grants reports whether the role holds an action, or a data action when data

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -144,6 +145,7 @@ func (c *Call) Endpoint() string {
 // the account. An action is written behind "Microsoft.Storage/storageAccounts/".
 func (b *Base) Roles(ctx context.Context, c *Call, principal, scope string, data bool, actions ...string) error {
 	c.Principal = principal
+	ctx = abac.With(ctx, b.facts(c, scope))
 	for _, a := range actions {
 		ok, err := b.Access.Allowed(ctx, principal, "Microsoft.Storage/storageAccounts/"+a, data, c.Account.ID+scope)
 		if err != nil {
@@ -154,6 +156,25 @@ func (b *Base) Roles(ctx context.Context, c *Call, principal, scope string, data
 		}
 	}
 	return Refuse("AuthorizationPermissionMismatch")
+}
+
+// facts tells the conditions of role assignments about a call to what is at scope
+// below its account: the attributes of "Actions and attributes for Azure role
+// assignment conditions for Azure Queue Storage". Tables and files have none.
+func (b *Base) facts(c *Call, scope string) *abac.Facts {
+	return &abac.Facts{Attribute: func(_ store.Tx, a abac.Attribute) ([]string, error) {
+		switch (abac.Attribute{Source: a.Source, Name: a.Name}) {
+		case abac.Attribute{Source: abac.FromResource, Name: abac.AccountName}:
+			return []string{c.Account.Name}, nil
+		case abac.Attribute{Source: abac.FromResource, Name: abac.QueueName}:
+			if name, ok := strings.CutPrefix(scope, "/queueServices/default/queues/"); ok {
+				return []string{name}, nil
+			}
+		case abac.Attribute{Source: abac.FromEnvironment, Name: abac.UTCNow}:
+			return []string{b.Clock.Now().UTC().Format(time.RFC3339Nano)}, nil
+		}
+		return nil, nil
+	}}
 }
 
 // AnonymousRefusal is the answer to who did not sign a request to a service that

@@ -86,9 +86,6 @@ func TestAssignmentLifecycle(t *testing.T) {
 	wrong := assign(guest, blob)
 	wrong["properties"].(map[string]any)["principalType"] = "User"
 	e.Refused(http.StatusBadRequest, "UnmatchedPrincipalType", "ServicePrincipal", "PUT", other, wrong)
-	cond := assign(guest, blob)
-	cond["properties"].(map[string]any)["condition"] = "@Resource[x] StringEquals 'y'"
-	e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", "condition", "PUT", other, cond)
 
 	if r := e.Want(http.StatusOK, "DELETE", path, nil); r.Body.String("name") != name {
 		t.Errorf("deleted: %s", r.Raw)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -52,7 +53,11 @@ func (p *provider) permissionsOf(tx store.Tx, principal string, at arm.ID, page 
 			return err
 		}
 		for _, v := range document(d).List("properties.permissions") {
-			page.Value = append(page.Value, v.(map[string]any))
+			one := v.(map[string]any)
+			if c := r.Body.String("properties.condition"); c != "" {
+				one["condition"], one["conditionVersion"] = c, abac.Version
+			}
+			page.Value = append(page.Value, one)
 		}
 	}
 	return nil

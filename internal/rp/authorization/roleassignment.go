@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -25,7 +26,6 @@ func (p *provider) roleAssignment() *arm.ResourceType {
 		DeleteBody: true,
 		Methods:    []string{http.MethodGet, http.MethodPut, http.MethodDelete},
 		Unimplemented: map[string]string{
-			"properties.condition":                          "restricts the assignment to requests that meet it",
 			"properties.delegatedManagedIdentityResourceId": "assigns to an identity of another tenant",
 		},
 		Index: func(r *arm.Resource) []string {
@@ -36,6 +36,7 @@ func (p *provider) roleAssignment() *arm.ResourceType {
 				roleIndex(r.Body.String("properties.roleDefinitionId")),
 			}
 		},
+		Facts:    p.assignmentFacts,
 		Validate: p.validateAssignment,
 		Put:      p.putAssignment,
 		List:     p.listAssignments,
@@ -67,6 +68,9 @@ func (p *provider) validateAssignment(_ context.Context, put *arm.Put) error {
 	if role == "" {
 		return arm.BadRequest("InvalidCreateRoleAssignmentRequest",
 			"The request to create role assignment '%s' is not valid. Role definition ID is missing.", put.ID.Name())
+	}
+	if err := checkCondition(body.String("properties.condition"), body.String("properties.conditionVersion")); err != nil {
+		return err
 	}
 	if e := put.Existing; e != nil {
 		if !strings.EqualFold(e.Body.String("properties.principalId"), principal) ||
@@ -127,6 +131,9 @@ func (p *provider) putAssignment(_ context.Context, put *arm.Put) error {
 	}
 	if d := in.String("description"); d != "" {
 		out["description"] = d
+	}
+	if c := in.String("condition"); c != "" {
+		out["condition"], out["conditionVersion"] = c, abac.Version
 	}
 	put.Resource.Body = arm.Doc{"properties": out}
 	return nil
