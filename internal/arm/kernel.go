@@ -497,3 +497,10 @@ func author(c Caller) Author {
 
 // Timestamp writes a time as ARM does.
 func Timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
+
+// Holds reports whether a principal may do action at scope, in the caller's
+// transaction: for what services do as somebody else than the caller, such as a
+// managed identity.
+func (k *Kernel) Holds(tx store.Tx, principalID, action string, scope ID) (bool, error) {
+	return k.auth.AllowedInTx(tx, principalID, action, false, scope.String())
+}

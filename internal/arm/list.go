@@ -99,6 +99,14 @@ func (k *Kernel) listPage(ctx context.Context, req *Request, parent ID, t *Resou
 	if err != nil {
 		return nil, err
 	}
+	limit := size + 1
+	var wanted func(*Resource) bool
+	if t.Filter != nil {
+		wanted = t.Filter(req)
+	}
+	if wanted != nil {
+		limit = 0 // how many are passed over is not known
+	}
 	page := &Page{}
 	err = k.cfg.Store.View(ctx, func(tx store.Tx) error {
 		if err := k.containerExists(ctx, tx, parent); err != nil {
@@ -108,7 +116,7 @@ func (k *Kernel) listPage(ctx context.Context, req *Request, parent ID, t *Resou
 		if !t.isChild() && parent.Type() == TypeSubscription && t.Scope == InResourceGroup && t.Type != TypeResourceGroup {
 			index, entry, exact = "type", typeEntry(parent.Subscription, t.Type), true
 		}
-		r := store.Range{Prefix: entry, After: after, Limit: size + 1}
+		r := store.Range{Prefix: entry, After: after, Limit: limit}
 		if exact {
 			r.Prefix = store.Exact(entry)
 		}
@@ -116,6 +124,9 @@ func (k *Kernel) listPage(ctx context.Context, req *Request, parent ID, t *Resou
 		for res, err := range k.res.opened(k.res.c.By(tx, index, r)) {
 			if err != nil {
 				return err
+			}
+			if wanted != nil && !wanted(res) {
+				continue
 			}
 			if len(page.Value) == size {
 				at := entry

@@ -102,6 +102,8 @@ type ResourceType struct {
 	// List replaces the kernel's list of a collection where Azure filters or
 	// joins.
 	List func(ctx context.Context, req *Request, parent ID) (*Page, error)
+	// Filter returns which resources a list asks for by its query, nil for all.
+	Filter func(req *Request) func(r *Resource) bool
 	// Patch replaces JSON merge as the meaning of PATCH: it changes doc, the
 	// stored body, by patch.
 	Patch func(doc, patch Doc) error

@@ -115,15 +115,19 @@ func workspaceGroups(r *arm.Resource) []linkGroup {
 
 // PrivateLinks is what the targets of private endpoints have of them:
 // connections, and the list of what can be connected to. The targets themselves
-// belong to their own providers.
-func PrivateLinks() []*arm.Provider {
+// belong to their own providers. Changed, which may be nil, is told of each
+// connection that was approved, rejected or removed, in the transaction that does it.
+func PrivateLinks(changed func(tx store.Tx, connection *arm.Resource) error) []*arm.Provider {
+	if changed == nil {
+		changed = func(store.Tx, *arm.Resource) error { return nil }
+	}
 	var out []*arm.Provider
 	for _, t := range linkTargets() {
 		p := &provider{}
 		ns, _, _ := strings.Cut(t.typ, "/")
 		out = append(out, &arm.Provider{
 			Namespace: ns,
-			Types:     []*arm.ResourceType{p.connectionType(t), p.linkResourceType(t)},
+			Types:     []*arm.ResourceType{p.connectionType(t, changed), p.linkResourceType(t)},
 			Bind:      func(k *arm.Kernel) { p.kernel = k },
 		})
 	}
@@ -178,7 +182,7 @@ func (p *provider) linkResourceType(t linkTarget) *arm.ResourceType {
 
 // connectionType is the connections of a target, by which its owners approve and
 // reject endpoints.
-func (p *provider) connectionType(t linkTarget) *arm.ResourceType {
+func (p *provider) connectionType(t linkTarget, changed func(store.Tx, *arm.Resource) error) *arm.ResourceType {
 	const state = "properties.privateLinkServiceConnectionState"
 	return &arm.ResourceType{
 		Type:      t.connectionType(),
@@ -203,7 +207,14 @@ func (p *provider) connectionType(t linkTarget) *arm.ResourceType {
 			if err := p.kernel.Resources().Put(put.Tx, put.Resource); err != nil {
 				return err
 			}
+			if err := changed(put.Tx, put.Resource); err != nil {
+				return err
+			}
 			return p.syncEndpoint(ctx, put.Tx, put.Resource.Body.String("properties.privateEndpoint.id"))
+		},
+		Delete: func(_ context.Context, d *arm.Delete) error {
+			d.Resource.Body.Set(state+".status", "Disconnected")
+			return changed(d.Tx, d.Resource)
 		},
 	}
 }

@@ -153,23 +153,17 @@ func (p *provider) connect(ctx context.Context, put *arm.Put, c connection) (lin
 		}
 		return linkGroup{}, badEndpoint("'%s' is no group of %s. Its groups are %s.", c.group(), target.ID, strings.Join(known, ", "))
 	}
-	state := map[string]any{"status": "Approved", "description": "Auto-Approved", t.required: "None"}
-	if c.manual {
-		state["status"], state["description"] = "Pending", c.doc.String("properties.requestMessage")
-	} else if err := put.AllowedLinked(ctx, t.typ+"/PrivateEndpointConnectionsApproval/action", target.ParsedID()); err != nil {
-		return linkGroup{}, err
+	if !c.manual {
+		if err := put.AllowedLinked(ctx, ApprovalAction(t.typ), target.ParsedID()); err != nil {
+			return linkGroup{}, err
+		}
 	}
-	conn := &arm.Resource{
-		ID:  target.ParsedID().Child("privateEndpointConnections", put.ID.Name()+"."+uuid.NewString()).String(),
-		UID: uuid.NewString(), ETag: uuid.NewString(), Private: arm.Doc{},
-		Created: put.Now, CreatedBy: put.Resource.CreatedBy, Modified: put.Now, ModifiedBy: put.Resource.ModifiedBy,
-		Body: arm.Doc{"properties": map[string]any{
-			"privateEndpoint": map[string]any{"id": put.Resource.ID}, "groupIds": []any{groups[i].id},
-			"privateLinkServiceConnectionState": state,
-		}},
-	}
-	put.Resource.Private.Set("connection", conn.ID)
-	return groups[i], p.kernel.Resources().Put(put.Tx, conn)
+	id, err = Connect(put.Tx, p.kernel.Resources(), target, groups[i].id, Endpoint{
+		ID: put.Resource.ID, Name: put.ID.Name(), Approved: !c.manual, Message: c.doc.String("properties.requestMessage"),
+		By: put.Resource.CreatedBy, At: put.Now,
+	})
+	put.Resource.Private.Set("connection", id)
+	return groups[i], err
 }
 
 // makeInterface gives the endpoint its interface, with an address in the subnet

@@ -28,7 +28,7 @@ func targets() []*arm.Provider {
 		ns, _, _ := strings.Cut(typ, "/")
 		out = append(out, &arm.Provider{Namespace: ns, Types: []*arm.ResourceType{{Type: typ, Tracked: true}}})
 	}
-	return append(out, network.PrivateLinks()...)
+	return append(out, network.PrivateLinks(nil)...)
 }
 
 func newEndpointEnv(t *testing.T, options rptest.Options) *rptest.Env {
