@@ -20,6 +20,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/rp/operationalinsights"
 	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/storage"
+	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/telemetry"
 )
 
@@ -42,7 +43,9 @@ func (s *Server) providers() []*arm.Provider {
 			Catalog: s.catalog, Pools: pools{s}, Instances: instances{s}, Lifecycle: s.jobs, HoldNames: s.cfg.Strict || s.cfg.Realistic,
 		}),
 		ml.Provider(s.jobs),
-	}, network.PrivateLinks()...)
+	}, network.PrivateLinks(func(tx store.Tx, connection *arm.Resource) error {
+		return machinelearning.ConnectionChanged(tx, s.kernel.Resources(), connection)
+	})...)
 }
 
 // routes is every host that the gateway serves.

@@ -198,9 +198,13 @@ func (p *provider) checkSubnet(ctx context.Context, put *arm.Put) error {
 	const path = "properties.properties.subnet.id"
 	body := put.Resource.Body
 	id := body.String(path)
+	managed := IsolationMode(put.Parent) != IsolationDisabled
+	if id != "" && managed && put.Creating() {
+		return badNetwork(path, "The computes of workspace '%s' stand in its managed network, and cannot stand in the subnet '%s'.", put.Parent.Name(), id)
+	}
 	if id == "" {
 		body.Delete("properties.properties.subnet")
-		if !body.Bool("properties.properties.enableNodePublicIp", true) {
+		if !managed && !body.Bool("properties.properties.enableNodePublicIp", true) {
 			return invalid("properties.properties.enableNodePublicIp", "A compute without public IP addresses needs a subnet.")
 		}
 		return nil
@@ -242,7 +246,10 @@ func (p *provider) usableSubnet(ctx context.Context, put *arm.Put, path, id, reg
 	return parsed, nil
 }
 
-func (p *provider) putCompute(_ context.Context, put *arm.Put) error {
+func (p *provider) putCompute(ctx context.Context, put *arm.Put) error {
+	if err := p.firstCompute(ctx, put); err != nil {
+		return err
+	}
 	body := put.Resource.Body
 	put.Force("properties.createdOn")
 	now := put.Now.UTC().Format("2006-01-02T15:04:05.0000000-07:00")

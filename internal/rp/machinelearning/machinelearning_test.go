@@ -109,14 +109,17 @@ func newEnv(t *testing.T, hold bool) (*rptest.Env, *engine) {
 	}
 	eng := &engine{pools: map[string]machinelearning.Pool{}, instances: map[string]machinelearning.Instance{}}
 	var e *rptest.Env
-	e = rptest.New(t, rptest.Options{}, resources.Provider(),
+	links := network.PrivateLinks(func(tx store.Tx, connection *arm.Resource) error {
+		return machinelearning.ConnectionChanged(tx, e.Kernel.Resources(), connection)
+	})
+	e = rptest.New(t, rptest.Options{}, append(links, resources.Provider(),
 		storage.Provider(storage.Deps{Containers: eng}), keyvault.Provider(keyvault.Deps{Contents: eng}),
 		insights.Provider(insights.Deps{}), containerregistry.Provider(containerregistry.Deps{}),
 		network.Provider(network.Deps{Users: func(tx store.Tx, id string) ([]string, error) {
 			return machinelearning.InSubnet(tx, e.Kernel.Resources(), id)
 		}}),
 		machinelearning.Provider(machinelearning.Deps{Catalog: cat, Pools: eng, Instances: eng, Lifecycle: eng, HoldNames: hold}),
-	)
+	)...)
 	e.NewGroup()
 	e.Want(200, "PUT", account, `{"kind":"StorageV2","location":"eastus","sku":{"name":"Standard_LRS"},"properties":{"isHnsEnabled":true}}`)
 	e.Want(200, "PUT", kv, `{"location":"eastus","properties":{"tenantId":"`+rptest.Tenant+`","sku":{"name":"standard"},"enableRbacAuthorization":true}}`)
@@ -163,8 +166,7 @@ func TestWorkspace(t *testing.T) {
 		{ws + "2", strings.Replace(workspace(""), "stone", "stnone", 1), 404, "ResourceNotFound", "stnone"},
 		{ws + "2", strings.Replace(workspace(""), account, kv, 1), 400, "ValidationError", "storageAccounts"},
 		{ws + "2", workspace(`,"encryption":{"status":"Enabled"}`), 501, "NotImplementedByAzimuth", "encryption"},
-		{ws + "2", workspace(`,"managedNetwork":{"isolationMode":"AllowInternetOutbound"}`), 501, "NotImplementedByAzimuth", "isolationMode"},
-		{ws + "2", `{"kind":"Hub",` + workspace("")[1:], 501, "NotImplementedByAzimuth", "kind"},
+		{ws + "2", `{"kind":"FeatureStore",` + workspace("")[1:], 501, "NotImplementedByAzimuth", "kind"},
 		{ws, workspace(`,"hbiWorkspace":true`), 400, "ValidationError", "hbiWorkspace"},
 		{rg + "Microsoft.MachineLearningServices/workspaces/-x", workspace(""), 400, "InvalidResourceName", ""},
 	} {

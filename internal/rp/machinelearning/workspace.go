@@ -43,29 +43,29 @@ func (p *provider) workspace() *arm.ResourceType {
 			Text:    "A workspace name has 3 to 33 letters, digits, '-' and '_', and begins with a letter or digit.",
 		},
 		Unimplemented: map[string]string{
-			"kind=Hub":                                  "makes a hub",
-			"kind=Project":                              "makes a project of a hub",
-			"kind=FeatureStore":                         "makes a feature store",
-			"properties.encryption.status=Enabled":      "encrypts with a key of yours",
-			"properties.enableServiceSideCMKEncryption": "encrypts with a key of yours",
-			"properties.featureStoreSettings":           "makes a feature store",
-			"properties.managedNetwork.isolationMode=AllowInternetOutbound":     "puts computes in a network of the service's",
-			"properties.managedNetwork.isolationMode=AllowOnlyApprovedOutbound": "puts computes in a network of the service's",
-			"properties.provisionNetworkNow":                                    "makes a network of the service's",
-			"properties.publicNetworkAccess=Disabled":                           "closes the workspace to public addresses",
-			"properties.serviceManagedResourcesSettings":                        "sizes what the service manages",
-			"properties.sharedPrivateLinkResources":                             "connects over private links",
-			"properties.systemDatastoresAuthMode=Identity":                      "opens datastores with the identity of who asks",
-			"properties.systemDatastoresAuthMode=UserDelegationSAS":             "opens datastores with the identity of who asks",
-			"properties.enableDataIsolation":                                    "separates the data of workspaces",
+			"kind=FeatureStore":                                                "makes a feature store",
+			"properties.encryption.status=Enabled":                             "encrypts with a key of yours",
+			"properties.enableServiceSideCMKEncryption":                        "encrypts with a key of yours",
+			"properties.featureStoreSettings":                                  "makes a feature store",
+			"properties.publicNetworkAccess=Disabled":                          "closes the workspace to public addresses",
+			"properties.serviceManagedResourcesSettings":                       "sizes what the service manages",
+			"properties.sharedPrivateLinkResources":                            "connects over private links",
+			"properties.systemDatastoresAuthMode=Identity":                     "opens datastores with the identity of who asks",
+			"properties.systemDatastoresAuthMode=UserDelegationSAS":            "opens datastores with the identity of who asks",
+			"properties.enableDataIsolation":                                   "separates the data of workspaces",
+			"properties.workspaceHubConfig.additionalWorkspaceStorageAccounts": "gives projects storage accounts of their own",
 		},
 		Index: func(r *arm.Resource) []string {
 			out := []string{"guid|" + r.Body.String("properties.workspaceId")}
 			if id := r.Body.String(serverlessSubnet); id != "" {
 				out = append(out, SubnetIndex(id))
 			}
+			if id := r.Body.String("properties.hubResourceId"); id != "" {
+				out = append(out, hubIndex(id))
+			}
 			return out
 		},
+		Filter:       ofKind,
 		Validate:     p.validateWorkspace,
 		Put:          p.putWorkspace,
 		Read:         p.readWorkspace,
@@ -75,6 +75,7 @@ func (p *provider) workspace() *arm.ResourceType {
 			{Name: "listKeys", Permission: WorkspaceType + "/listKeys/action", Handle: p.listKeys},
 			{Name: "listStorageAccountKeys", Permission: WorkspaceType + "/listStorageAccountKeys/action", Handle: p.listStorageKeys},
 			{Name: "resyncKeys", Permission: WorkspaceType + "/resyncKeys/action", Handle: resyncKeys},
+			{Name: "provisionManagedNetwork", Permission: WorkspaceType + "/provisionManagedNetwork/action", Handle: p.provisionNetwork},
 			{Name: "diagnose", Permission: WorkspaceType + "/diagnose/action", Handle: p.diagnose},
 		},
 	}
@@ -89,6 +90,9 @@ func (p *provider) validateWorkspace(ctx context.Context, put *arm.Put) error {
 	put.Keep("kind", "sku", "properties.storageAccount", "properties.keyVault", "properties.applicationInsights",
 		"properties.containerRegistry", "properties.hbiWorkspace")
 	body := put.Resource.Body
+	if err := p.validateKind(ctx, put); err != nil {
+		return err
+	}
 	for _, l := range links() {
 		path := "properties." + l.property
 		id := body.String(path)
@@ -110,6 +114,9 @@ func (p *provider) validateWorkspace(ctx context.Context, put *arm.Put) error {
 		if _, err := p.kernel.Load(ctx, put.Tx, parsed); err != nil {
 			return err
 		}
+	}
+	if err := p.validateNetwork(put); err != nil {
+		return err
 	}
 	if err := p.checkServerless(ctx, put); err != nil {
 		return err
@@ -144,7 +151,6 @@ func (p *provider) checkServerless(ctx context.Context, put *arm.Put) error {
 func (p *provider) putWorkspace(ctx context.Context, put *arm.Put) error {
 	body, r := put.Resource.Body, put.Resource
 	region := arm.NormalizeLocation(body.String("location"))
-	body.Default("kind", "Default")
 	if !body.Has("sku.name") {
 		body["sku"] = map[string]any{"name": "Basic", "tier": "Basic"}
 	}
@@ -160,12 +166,19 @@ func (p *provider) putWorkspace(ctx context.Context, put *arm.Put) error {
 	body.Default("properties.allowPublicAccessWhenBehindVnet", false)
 	body.Default("properties.enableDataIsolation", false)
 	body.Default("properties.systemDatastoresAuthMode", "AccessKey")
-	body.Default("properties.managedNetwork.isolationMode", "Disabled")
 	body.Set("properties.tenantId", p.kernel.Tenant())
 	body.Set("properties.discoveryUrl", "https://"+region+".api.azureml.ms/discovery")
 	body.Set("properties.mlFlowTrackingUri", "azureml://"+region+".api.azureml.ms/mlflow/v1.0"+r.ID)
 	body.Delete("properties.privateEndpointConnections")
 	body.Delete("properties.privateLinkCount")
+	if !isKind(put.Resource, kindProject) {
+		if err := p.putNetwork(ctx, put); err != nil {
+			return err
+		}
+	}
+	if err := p.inheritAll(put.Tx, put.Resource); err != nil {
+		return err
+	}
 	if put.Creating() {
 		return p.Lifecycle.WorkspaceCreated(ctx, put)
 	}
@@ -186,12 +199,18 @@ func (p *provider) readWorkspace(ctx context.Context, tx store.Tx, r *arm.Resour
 		return err
 	}
 	r.Body.Set("properties.storageHnsEnabled", account != nil && account.Body.Bool("properties.isHnsEnabled", false))
-	return nil
+	if err := p.readHub(tx, r); err != nil {
+		return err
+	}
+	return p.readNetwork(tx, r)
 }
 
 // deleteWorkspace ends a workspace. A soft-deleted workspace of Azure can be
 // recovered with its data; here only its name is held.
 func (p *provider) deleteWorkspace(ctx context.Context, d *arm.Delete) error {
+	if err := p.deleteHub(d); err != nil {
+		return err
+	}
 	if p.HoldNames && !forced(d.Request) {
 		if err := p.deleted.Put(d.Tx, &deletedWorkspace{ID: d.Resource.ID, Purge: d.Now.Add(retention)}); err != nil {
 			return err
