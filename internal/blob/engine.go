@@ -25,6 +25,7 @@ type engine struct {
 	reaper *storage.Reaper
 
 	reaping sync.Mutex // held while garbage is taken apart
+	aging   sync.Mutex // held during a round of lifecycle policies
 
 	// reading is held shared from looking a block list up to pinning it, and
 	// alone by the reaper before it takes lists apart.

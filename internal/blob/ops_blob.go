@@ -468,6 +468,7 @@ func (s *Service) setBlobProperties(c *call) error {
 			props.Metadata = b.Metadata
 			b.Headers = props
 		}
+		b.Copy = nil // as Azure says of x-ms-copy-id and its like
 		return nil
 	})
 	if err != nil {

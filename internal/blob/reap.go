@@ -40,7 +40,7 @@ func (e *engine) discardContainer(tx store.Tx, c *containerRec) error {
 // is done first.
 func (e *engine) reap(ctx context.Context, report func(error)) {
 	e.reaper.Run(ctx, report, e.reapAll, func(ctx context.Context) error {
-		return errors.Join(e.expireStaged(ctx), e.expirePast(ctx), e.expireGone(ctx))
+		return errors.Join(e.expireStaged(ctx), e.expirePast(ctx), e.expireGone(ctx), e.runLifecycles(ctx))
 	})
 }
 
@@ -211,8 +211,10 @@ func (e *engine) reapRow(tx store.Tx, gone []string, bucket string, row store.En
 
 // forgetAccount removes what an account has besides containers.
 func forgetAccount(tx store.Tx, uid string) error {
-	if err := tx.Delete(bucketRetention, uid); err != nil {
-		return err
+	for _, bucket := range []string{bucketRetention, bucketLifecycle} {
+		if err := tx.Delete(bucket, uid); err != nil {
+			return err
+		}
 	}
 	return storage.Forget(tx, uid)
 }

@@ -24,6 +24,7 @@ const (
 	bucketGarbage    = "blob.garbage"   // <sequence> → garbage
 	bucketTags       = "blob.tag"       // <container ID>/<tag>\0<value>\0<name>: the index of tags
 	bucketRetention  = "blob.retention" // <account uid> → RetentionPolicy, if it keeps anything
+	bucketLifecycle  = "blob.lifecycle" // <account uid> → lifecycleRec
 	bucketPast       = "blob.past"      // <blob key>\0<time> → pastRec
 	bucketGone       = "blob.gone"      // <account uid>/<name>\0<version> → goneContainer
 	bucketGoneDue    = "blob.gonedue"   // <16 hex Unix nanoseconds>/<key of goneContainer>

@@ -153,6 +153,7 @@ func (a *app) openStack(ctx context.Context, dir string, sf stackFlags, serve se
 	p, err := provider.New(provider.Config{
 		Major: major, HTTPClient: s.as.HTTP(), Token: s.as.Token,
 		SubscriptionID: s.owner.SubscriptionID, TenantID: s.owner.TenantID, ClientID: s.caller.ClientID, ObjectID: s.caller.ObjectID,
+		WorkDir: st.WorkDir(),
 	})
 	if err != nil {
 		s.close()

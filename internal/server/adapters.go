@@ -318,6 +318,22 @@ func (c containers) SetRetention(_ context.Context, tx store.Tx, account string,
 	return c.s.blobs.SetRetentionIn(tx, account, blob.RetentionPolicy(r))
 }
 
+// SetLifecycle implements storage.Containers.
+func (c containers) SetLifecycle(_ context.Context, tx store.Tx, account string, rules []storage.LifecycleRule) error {
+	p := &blob.LifecyclePolicy{}
+	actions := func(a storage.LifecycleActions) blob.LifecycleActions {
+		return blob.LifecycleActions{Delete: (*blob.LifecycleAge)(a.Delete), Cold: (*blob.LifecycleAge)(a.TierToCold), Cool: (*blob.LifecycleAge)(a.TierToCool)}
+	}
+	for _, r := range rules {
+		rule := blob.LifecycleRule{Prefixes: r.Prefixes, Tags: r.Tags, Base: actions(r.Base), Snapshot: actions(r.Snapshot), Version: actions(r.Version)}
+		for _, t := range r.BlobTypes {
+			rule.Types = append(rule.Types, map[string]blob.Type{"blockBlob": blob.BlockBlob, "appendBlob": blob.AppendBlob}[t])
+		}
+		p.Rules = append(p.Rules, rule)
+	}
+	return c.s.blobs.SetLifecycleIn(tx, account, p)
+}
+
 // Reclaim implements storage.Containers.
 func (c containers) Reclaim() { c.s.blobs.Reclaim() }
 

@@ -51,6 +51,9 @@ func (noContainers) Retention(context.Context, store.Tx, string) (storage.Retent
 func (noContainers) SetRetention(context.Context, store.Tx, string, storage.Retention) error {
 	return nil
 }
+func (noContainers) SetLifecycle(context.Context, store.Tx, string, []storage.LifecycleRule) error {
+	return nil
+}
 
 func (noVaults) DeleteVault(store.Tx, string) error { return nil }
 

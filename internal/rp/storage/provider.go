@@ -54,6 +54,8 @@ type Containers interface {
 	// change as well, and SetRetention changes it.
 	Retention(ctx context.Context, tx store.Tx, account string) (Retention, error)
 	SetRetention(ctx context.Context, tx store.Tx, account string, r Retention) error
+	// SetLifecycle has rules carried out from now on; nil has none.
+	SetLifecycle(ctx context.Context, tx store.Tx, account string, rules []LifecycleRule) error
 	// Reclaim tells that a transaction which removed something is durable, so
 	// that its space can be freed.
 	Reclaim()

@@ -179,15 +179,3 @@ func fileDefaults() arm.Doc {
 	d.Set("properties.protocolSettings", map[string]any{"smb": map[string]any{}})
 	return d
 }
-
-// managementPolicy has no policies: they are rules that Azure carries out every
-// day, so a PUT is refused until something here does.
-func (p *provider) managementPolicy() *arm.ResourceType {
-	return &arm.ResourceType{
-		Type:    AccountType + "/managementPolicies",
-		Methods: []string{http.MethodGet, http.MethodDelete},
-		Default: func(_ context.Context, _ store.Tx, id arm.ID) (*arm.Resource, error) {
-			return nil, arm.Errorf(http.StatusNotFound, "ManagementPolicyNotFound", "No ManagementPolicy found for account %s", id.Parent().Name())
-		},
-	}
-}

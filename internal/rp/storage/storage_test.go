@@ -17,7 +17,10 @@ import (
 )
 
 // containers is a data plane that keeps only names and properties.
-type containers struct{ reclaimed int }
+type containers struct {
+	reclaimed int
+	rules     []storage.LifecycleRule
+}
 
 const bucket = "test.container"
 
@@ -86,6 +89,11 @@ func (c *containers) SetRetention(_ context.Context, tx store.Tx, account string
 		return err
 	}
 	return tx.Put(bucket+".retention", account, b)
+}
+
+func (c *containers) SetLifecycle(_ context.Context, _ store.Tx, _ string, rules []storage.LifecycleRule) error {
+	c.rules = rules
+	return nil
 }
 
 func (c *containers) Reclaim() { c.reclaimed++ }
@@ -279,7 +287,6 @@ func TestServices(t *testing.T) {
 	}
 	e.Refused(501, "NotImplementedByAzimuth", "allowPermanentDelete", "PUT", account+"/blobServices/default", `{"properties":{"deleteRetentionPolicy":{"allowPermanentDelete":true}}}`)
 	e.Refused(404, "ManagementPolicyNotFound", "stone", "GET", account+"/managementPolicies/default", nil)
-	e.Refused(501, "NotImplementedByAzimuth", "PUT", "PUT", account+"/managementPolicies/default", `{"properties":{}}`)
 	files := strings.Replace(account, "stone", "stfiles", 1)
 	e.Want(http.StatusOK, "PUT", files, `{"location":"eastus","kind":"FileStorage","sku":{"name":"Premium_LRS"}}`)
 	e.Refused(400, "FeatureNotSupportedForAccount", "Blob is not supported", "GET", files+"/blobServices/default", nil)

@@ -34,6 +34,9 @@ type Config struct {
 	// StorageSuffix is the domain of the storage data planes. Default:
 	// core.windows.net
 	StorageSuffix string
+	// WorkDir is the directory that terraform runs in, where relative paths of
+	// files begin. Default: this process's own.
+	WorkDir string
 }
 
 // Provider serves one azurerm major version. It is safe for concurrent use.
@@ -97,6 +100,7 @@ type session struct {
 	clientID      string
 	objectID      string
 	storageSuffix string
+	workDir       string
 	// storageAzureAD says to use tokens, not account keys, for storage data.
 	storageAzureAD bool
 	features       map[string]any
@@ -131,6 +135,7 @@ func (p *Provider) newSession(ctx context.Context, config map[string]any) (*sess
 		clientID:       p.cfg.ClientID,
 		objectID:       p.cfg.ObjectID,
 		storageSuffix:  p.cfg.StorageSuffix,
+		workDir:        p.cfg.WorkDir,
 		storageAzureAD: asBool(config["storage_use_azuread"]),
 		features:       first(config["features"]),
 	}

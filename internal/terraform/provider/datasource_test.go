@@ -1,8 +1,14 @@
 package provider
 
 import (
+	"encoding/base64"
+	"net/url"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov5"
 )
 
@@ -90,5 +96,39 @@ func TestDataSources(t *testing.T) {
 		wantError(t, diags, "could not find role")
 		_, diags = d.data("azurerm_subscription", obj{"subscription_id": "11111111-0000-0000-0000-000000000000"})
 		wantError(t, diags, "was not found")
+	}
+}
+
+// TestAccountSAS compares a signature with one that the storage SDK made of the same.
+func TestAccountSAS(t *testing.T) {
+	key := base64.StdEncoding.EncodeToString([]byte("a key"))
+	cred, err := azblob.NewSharedKeyCredential("acct", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, until := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), time.Date(2026, 2, 2, 3, 4, 5, 0, time.UTC)
+	q, err := sas.AccountSignatureValues{Version: "2022-11-02", Protocol: sas.ProtocolHTTPS, StartTime: from, ExpiryTime: until,
+		Permissions: "rwl", ResourceTypes: "sco"}.SignWithSharedKey(cred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := func(names ...string) any {
+		o := map[string]any{}
+		for _, n := range names {
+			o[n] = true
+		}
+		return []any{o}
+	}
+	got, err := accountSAS(map[string]any{
+		"connection_string": "DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=" + key + ";EndpointSuffix=core.windows.net",
+		"signed_version":    "2022-11-02", "start": "2026-01-02T03:04:05Z", "expiry": "2026-02-02T03:04:05Z",
+		"permissions": yes("list", "read", "write"), "services": yes("blob"), "resource_types": yes("object", "service", "container"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := url.ParseQuery(strings.TrimPrefix(got, "?"))
+	if err != nil || have.Get("sig") != q.Signature() || have.Get("srt") != "sco" || have.Get("sp") != "rwl" {
+		t.Errorf("%s, %v, want %s", got, err, q.Encode())
 	}
 }

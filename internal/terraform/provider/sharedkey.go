@@ -72,8 +72,13 @@ func (s *session) host(account, service string) string {
 // data sends a request to an account's data plane and returns the answer's
 // headers. An answer of 300 and above is an azureError.
 func (s *session) data(ctx context.Context, a *account, method, service, path, query string, header map[string]string) (http.Header, error) {
+	return s.dataWith(ctx, a, method, service, path, query, header, nil)
+}
+
+// dataWith is data with a body.
+func (s *session) dataWith(ctx context.Context, a *account, method, service, path, query string, header map[string]string, body []byte) (http.Header, error) {
 	target := url.URL{Scheme: "https", Host: s.host(a.name, service), Path: path, RawQuery: query}
-	status, answer, raw, err := s.send(ctx, method, target.String(), nil, func(r *http.Request) error {
+	status, answer, raw, err := s.send(ctx, method, target.String(), body, func(r *http.Request) error {
 		for k, v := range header {
 			r.Header.Set(k, v)
 		}
@@ -115,7 +120,7 @@ func storageError(status int, header http.Header, raw []byte) error {
 	return &azureError{Status: status, Code: e.Code, Message: e.Message}
 }
 
-// sign computes the Shared Key signature of a request without a body, as the Blob
+// sign computes the Shared Key signature of a request, as the Blob
 // service's documentation defines it.
 func (a *account) sign(r *http.Request) string {
 	var headers []string
