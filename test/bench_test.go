@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -84,10 +85,11 @@ func fill(b *testing.B, n int) (*env, *wire, *serving) {
 	return e, w, s
 }
 
-// BenchmarkARM is the request rate at Azure Resource Manager. It must not fall
-// as resources grow.
+// BenchmarkARM is the request rate at Azure Resource Manager, with tokens checked
+// and roles decided. GET and PUT must not fall as resources grow, and a list costs
+// what its page holds.
 func BenchmarkARM(b *testing.B) {
-	for _, resources := range []int{100, 10_000} {
+	for _, resources := range []int{100, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("resources=%d", resources), func(b *testing.B) {
 			_, w, s := fill(b, resources)
 			for _, method := range []string{http.MethodGet, http.MethodPut} {
@@ -107,6 +109,19 @@ func BenchmarkARM(b *testing.B) {
 					})
 				}
 			}
+			list := identity(0)[:strings.LastIndexByte(identity(0), '/')]
+			b.Run("list", func(b *testing.B) {
+				b.ReportAllocs()
+				items := 0
+				took := each(b, 1, b.N, func(int) error {
+					a, err := w.arm(b.Context(), http.MethodGet, list, identityAPI, "")
+					items += bytes.Count(a.body, []byte(`"principalId"`))
+					return err
+				})
+				b.ReportMetric(float64(items)/float64(b.N), "items/page")
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(items), "us/item")
+				reportTimes(b, "page", took)
+			})
 			peak, _ := memory(b, s.cmd.Process.Pid)
 			b.Logf("peak memory of the server with %d resources: %.0f MiB", resources, peak)
 		})
