@@ -7,6 +7,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/storage"
+	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
 // challengeVersion is the first service version whose refusal of an anonymous
@@ -103,7 +104,40 @@ func (s *Service) bind(c *call) (err error) {
 			return fmt.Errorf("find groups of %s: %w", c.as.id, err)
 		}
 	}
-	return nil
+	return s.mayEnter(c)
+}
+
+// mayEnter refuses who could do nothing in a file system whatever the path's own
+// ACL says, before anything else of the request is looked at: every path takes the
+// right to traverse the root directory, and its list the right to read it, too.
+// Where there is no file system there is no right, so that a stranger does not
+// learn what exists.
+func (s *Service) mayEnter(c *call) error {
+	want := permX
+	switch {
+	case c.blob != "":
+	case c.lists():
+		want |= permR
+	default:
+		return nil // of the root itself
+	}
+	return s.cfg.Store.View(c.r.Context(), func(tx store.Tx) error {
+		box, err := findContainer(tx, c.acct.UID, c.container)
+		if HasCode(err, "ContainerNotFound") {
+			return refuse("AuthorizationPermissionMismatch")
+		}
+		if err != nil || !box.Tree {
+			return err
+		}
+		root, err := box.rootRec().Posix.rights(true)
+		if err != nil {
+			return err
+		}
+		if !root.allows(c.as, want) {
+			return refuse("AuthorizationPermissionMismatch")
+		}
+		return nil
+	})
 }
 
 // ActFor implements storage.Delegate.

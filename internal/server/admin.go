@@ -51,9 +51,12 @@ type Check struct {
 	Fix    string `json:"fix,omitempty"`
 }
 
+// handle adds an operation to the admin API.
+type handle func(pattern string, f func(*http.Request) (any, error))
+
 func (s *Server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, f func(*http.Request) (any, error)) {
+	s.adminRoutes(func(pattern string, f func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			out, err := s.admit(r)
 			if err == nil {
@@ -68,7 +71,11 @@ func (s *Server) adminHandler() http.Handler {
 				s.cfg.Log.Debug("write answer", "error", err)
 			}
 		})
-	}
+	})
+	return mux
+}
+
+func (s *Server) adminRoutes(handle handle) {
 	handle("GET /v1/status", func(r *http.Request) (any, error) { return s.status(r.Context()) })
 	handle("GET /v1/clock", func(*http.Request) (any, error) { return s.clockStatus(), nil })
 	handle("POST /v1/clock/advance", func(r *http.Request) (any, error) {
@@ -94,7 +101,6 @@ func (s *Server) adminHandler() http.Handler {
 	})
 	s.computeRoutes(handle)
 	s.faultRoutes(handle)
-	return mux
 }
 
 // admit lets the subscription's owners in.

@@ -80,7 +80,7 @@ func (s *Server) quotaName(name string) (string, error) {
 }
 
 // computeRoutes are what a user can do to clusters that Azure does to them.
-func (s *Server) computeRoutes(handle func(pattern string, f func(*http.Request) (any, error))) {
+func (s *Server) computeRoutes(handle handle) {
 	update := func(r *http.Request, f func(store.Tx) error) error {
 		return computeError(s.store.Update(r.Context(), f))
 	}

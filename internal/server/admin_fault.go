@@ -14,7 +14,7 @@ type Faults struct {
 	Faults []fault.Fault `json:"faults"`
 }
 
-func (s *Server) faultRoutes(handle func(pattern string, f func(*http.Request) (any, error))) {
+func (s *Server) faultRoutes(handle handle) {
 	handle("GET /v1/faults", func(*http.Request) (any, error) { return Faults{s.faults.List()}, nil })
 	handle("POST /v1/faults", func(r *http.Request) (any, error) {
 		var f fault.Fault

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -62,8 +63,8 @@ func (c credential) GetToken(ctx context.Context, o policy.TokenRequestOptions) 
 	return azcore.AccessToken{Token: t.AccessToken, ExpiresOn: t.ExpiresOn}, err
 }
 
-// own does something as the owner of the subscription.
-func (s *Server) own(tb testing.TB, method, path string, body string) {
+// own does something as the owner of the subscription, and returns the answer.
+func (s *Server) own(tb testing.TB, method, path string, body string) arm.Doc {
 	tb.Helper()
 	r := httptest.NewRequest(method, "https://"+arm.Host+"/subscriptions/"+entra.DefaultSubscriptionID+path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+s.token(tb, s.owner.ObjectID, audienceManagement))
@@ -72,6 +73,11 @@ func (s *Server) own(tb testing.TB, method, path string, body string) {
 	if w.Code >= 300 {
 		tb.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
 	}
+	var doc arm.Doc
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil && w.Body.Len() > 0 {
+		tb.Fatal(err)
+	}
+	return doc
 }
 
 const (

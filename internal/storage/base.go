@@ -12,6 +12,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/route"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
@@ -285,6 +286,35 @@ func ListOperations[C any](rows []Row[C]) []Operation {
 		}
 	}
 	return out
+}
+
+// RoutesOf is what the rows can be asked, at the target of each level.
+func RoutesOf[C any](rows []Row[C], targets map[string]string) (all []route.Route) {
+	for _, row := range rows {
+		r := route.Route{Operation: row.Name, Target: targets[row.Level] + RouteQuery("restype", row.Restype, "comp", row.Comp, row.Query, "true")}
+		if row.Header != "" {
+			r.Header = map[string]string{row.Header: "*"}
+		}
+		for _, r.Method = range strings.Fields(row.Methods) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// RouteQuery writes names and values as a query, without those that lack a name
+// or a value.
+func RouteQuery(pairs ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i] != "" && pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if len(q) == 0 {
+		return ""
+	}
+	return "?" + q.Encode()
 }
 
 // FindOperation returns the row that a request asks for, or the error that says
