@@ -29,7 +29,6 @@ func (p *provider) compute() *arm.ResourceType {
 		Latency:        arm.Latency{Create: 5 * time.Minute, Delete: 2 * time.Minute},
 		LongRunningPut: true,
 		Unimplemented: map[string]string{
-			"properties.resourceId":                        "attaches a machine of yours",
 			"properties.properties.userAccountCredentials": "lets people sign in to nodes over SSH",
 			"properties.properties.virtualMachineImage":    "boots nodes from an image of yours",
 			"properties.properties.isolatedNetwork":        "places nodes in a network of the service's",
@@ -83,9 +82,12 @@ func (p *provider) validateCompute(ctx context.Context, put *arm.Put) error {
 	case kind == "":
 		return invalid("properties.computeType", "The property 'computeType' is missing.")
 	default:
-		return arm.NotImplemented("computes of type '%s'", kind)
+		return refuseAttached(put, kind)
 	}
 	body.Set("properties.computeType", kind)
+	if id := body.String("properties.resourceId"); id != "" {
+		return invalid("properties.resourceId", "A compute of type %s stands for no resource, and not for '%s'.", kind, id)
+	}
 	if e := put.Existing; e != nil && kindOf(e) != kind {
 		return invalid("properties.computeType", "Compute '%s' is of type %s, which cannot be changed to %s.", put.ID.Name(), kindOf(e), kind)
 	}
@@ -132,11 +134,10 @@ func checkName(name, kind string) error {
 	if kind == typeInstance {
 		most = 24
 	}
-	letter := func(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 	digit := func(c byte) bool { return '0' <= c && c <= '9' }
-	ok := len(name) >= 3 && len(name) <= most && letter(name[0]) && name[len(name)-1] != '-'
+	ok := len(name) >= 3 && len(name) <= most && isLetter(name[0]) && name[len(name)-1] != '-'
 	for i := 0; i < len(name); i++ {
-		if c := name[i]; c != '-' && !letter(c) && !digit(c) {
+		if c := name[i]; c != '-' && !isLetter(c) && !digit(c) {
 			ok = false
 		}
 	}

@@ -213,6 +213,10 @@ func cluster(props string) string {
 	return `{"location":"eastus","identity":{"type":"SystemAssigned"},"sku":{"name":"Basic","tier":"Basic"},"tags":{"a":"b"},"properties":{"computeType":"AmlCompute","computeLocation":"eastus","description":"","properties":{` + props + `}}}`
 }
 
+func attached(typ, id string) string {
+	return `{"location":"eastus","properties":{"computeType":"` + typ + `","resourceId":"` + rg + id + `"}}`
+}
+
 const scale = `"scaleSettings":{"maxNodeCount":4,"minNodeCount":1,"nodeIdleTimeBeforeScaleDown":"PT15M"}`
 
 func TestCluster(t *testing.T) {
@@ -290,6 +294,14 @@ func TestClusterRefusals(t *testing.T) {
 		{"c-one", cluster(size + scale + `,"subnet":{"id":"` + vnet + `/subnets/given"}`), 400, "BadRequest", "delegated"},
 		{"c-one", cluster(size + scale + `,"userAccountCredentials":{"adminUserName":"me"}`), 501, "NotImplementedByAzimuth", "userAccountCredentials"},
 		{"c-one", strings.Replace(cluster(size+scale), "AmlCompute", "Kubernetes", 1), 501, "NotImplementedByAzimuth", "Kubernetes"},
+		{"aks", attached("AKS", "Microsoft.ContainerService/managedClusters/aks"), 501, "NotImplementedByAzimuth", "clusters of Azure Kubernetes Service, such as '" + rg + "Microsoft.ContainerService/managedClusters/aks'"},
+		{"aks", attached("AKS", "Microsoft.Synapse/workspaces/w/bigDataPools/p"), 400, "BadRequest", "not the ID of a resource of type Microsoft.ContainerService/managedClusters"},
+		{"aks", `{"location":"eastus","properties":{"computeType":"AKS","properties":{"agentCount":3}}}`, 501, "NotImplementedByAzimuth", "makes none"},
+		{"spark", attached("SynapseSpark", "Microsoft.Synapse/workspaces/w/bigDataPools/p"), 501, "NotImplementedByAzimuth", "Spark pools of Azure Synapse"},
+		{strings.Repeat("s", 17), attached("SynapseSpark", "Microsoft.Synapse/workspaces/w/bigDataPools/p"), 400, "BadRequest", "Compute name is invalid. It can include letters, digits and dashes."},
+		{"c-one", attached("Abacus", "Microsoft.Synapse/workspaces/w/bigDataPools/p"), 400, "BadRequest", "'Abacus' is not known"},
+		{"made", attached("AKS", "Microsoft.ContainerService/managedClusters/aks"), 400, "BadRequest", "cannot be changed"},
+		{"c-one", strings.Replace(cluster(size+scale), `"properties":{`, `"properties":{"resourceId":"` + account + `",`, 1), 400, "BadRequest", "stands for no resource"},
 		{"c-one", strings.Replace(cluster(size+scale), "SystemAssigned", "SystemAssigned, UserAssigned", 1), 400, "BadRequest", "not both"},
 		{"c-one", strings.Replace(cluster(size+scale), `"location":"eastus"`, `"location":"moon"`, 1), 400, "BadRequest", "moon"},
 		{"1c", cluster(size + scale), 400, "BadRequest", "begins with a letter"},

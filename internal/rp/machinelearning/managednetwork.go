@@ -64,7 +64,7 @@ func (p *provider) validateNetwork(put *arm.Put) error {
 		return nil // it is the hub's
 	}
 	body := put.Resource.Body
-	put.Keep(managedNetwork)
+	put.Keep(managedNetwork, "properties.provisionNetworkNow")
 	if body.Has(managedNetwork) && body.Object(managedNetwork) == nil {
 		return badNetwork(managedNetwork, "The property 'managedNetwork' is not an object.")
 	}
