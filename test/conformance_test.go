@@ -116,7 +116,7 @@ func (c *conformance) files(t *testing.T) map[string]string {
 			}
 			name = m[1] + ".tf"
 			own[name] = true
-		} else if own[name] || filepath.Ext(name) != ".tf" {
+		} else if own[name] || filepath.Ext(name) != ".tf" && name != refusedFile {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(c.folder, e.Name()))
@@ -137,6 +137,8 @@ func (c *conformance) applies(t *testing.T) bool {
 const (
 	updateFile = "update_override.tf"
 	importFile = "import_override.tf"
+	// refusedFile is what Azimuth says to a type that it understands and has not.
+	refusedFile = "refused.txt"
 )
 
 func (c *conformance) run(t *testing.T) {
@@ -144,6 +146,8 @@ func (c *conformance) run(t *testing.T) {
 	update, imported := files[updateFile], files[importFile]
 	delete(files, updateFile)
 	delete(files, importFile)
+	refused := strings.TrimSpace(files[refusedFile])
+	delete(files, refusedFile)
 	h := fnv.New32a()
 	h.Write([]byte(filepath.Base(c.folder)))
 	// globally unique names need one per folder and major version
@@ -152,6 +156,15 @@ func (c *conformance) run(t *testing.T) {
 	files["harness.tf"] = fmt.Sprintf(conformanceHarness, constraint, name)
 
 	dir := write(t, files)
+	if refused != "" {
+		// terraform breaks lines and draws a frame around them
+		said := strings.Join(strings.Fields(strings.ReplaceAll(c.try(dir, "apply", "-auto-approve").String(), "│", "")), " ")
+		if !strings.Contains(said, refused) {
+			t.Errorf("apply does not say %q:\n%s", refused, said)
+		}
+		c.terraform(dir, "destroy", "-auto-approve")
+		return
+	}
 	c.terraform(dir, "apply", "-auto-approve")
 	c.noChanges(dir, "create")
 	if update != "" {

@@ -238,15 +238,12 @@ func TestDrift(t *testing.T) {
 
 func TestNotImplemented(t *testing.T) {
 	d := newDriver(t, 3, nil)
-	pool := "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Synapse/workspaces/w/bigDataPools/p"
-	config := obj{"name": "spark", "location": "eastus", "machine_learning_workspace_id": groupID + "/providers/Microsoft.MachineLearningServices/workspaces/w", "synapse_spark_pool_id": pool}
-	if diags := d.validate("azurerm_machine_learning_synapse_spark", config); len(diags) > 0 {
-		t.Errorf("the configuration is not valid: %s", says(diags))
+	if typ := d.missing(); typ != "" {
+		_, resp := d.plan(typ, nil, obj{})
+		wantError(t, resp.Diagnostics, typ+" is not implemented by Azimuth's built-in provider yet; use --provider registry")
 	}
-	_, resp := d.plan("azurerm_machine_learning_synapse_spark", nil, config)
-	wantError(t, resp.Diagnostics, "azurerm_machine_learning_synapse_spark is not implemented by Azimuth's built-in provider yet; use --provider registry")
 
-	_, resp = d.plan("azurerm_storage_account", nil, obj{
+	_, resp := d.plan("azurerm_storage_account", nil, obj{
 		"name": "st0001", "location": "eastus", "resource_group_name": "rg", "account_tier": "Standard", "account_replication_type": "LRS",
 		"static_website": []any{obj{"index_document": "index.html"}},
 	})
@@ -381,12 +378,15 @@ func TestImportErrors(t *testing.T) {
 			"/subscriptions/s/resourcegroups/rg/providers/Microsoft.KeyVault/vaults/kv": `segment 2 is "resourcegroups" where "resourceGroups" is expected`,
 			"": "an ID is required",
 		},
-		"azurerm_role_assignment":                {groupID: "expected {scope}/providers/Microsoft.Authorization/roleAssignments/{name}"},
-		"azurerm_storage_container":              {"https://x.example.com/c": "expected https://{account}.blob.core.windows.net/{container}"},
-		"azurerm_machine_learning_synapse_spark": {"x": "is not implemented"},
-		"azurerm_machine_learning_registry":      {"x": "does not know"},
+		"azurerm_role_assignment":           {groupID: "expected {scope}/providers/Microsoft.Authorization/roleAssignments/{name}"},
+		"azurerm_storage_container":         {"https://x.example.com/c": "expected https://{account}.blob.core.windows.net/{container}"},
+		"azurerm_machine_learning_registry": {"x": "does not know"},
+		d.missing():                         {"x": "is not implemented"},
 	} {
 		for id, words := range ids {
+			if typ == "" {
+				continue // every type is implemented
+			}
 			resp, err := d.srv.ImportResourceState(t.Context(), &tfprotov5.ImportResourceStateRequest{TypeName: typ, ID: id})
 			if err != nil {
 				t.Fatal(err)

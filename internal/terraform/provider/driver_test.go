@@ -3,7 +3,9 @@ package provider
 import (
 	"compress/gzip"
 	"encoding/json"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,6 +88,16 @@ func (d *driver) object(dv *tfprotov5.DynamicValue, as attributes) obj {
 }
 
 func (d *driver) kind(typ string) *kind { return d.srv.p.table.Resources[typ] }
+
+// missing is a type of the schema that is not implemented, or "".
+func (d *driver) missing() string {
+	for _, typ := range slices.Sorted(maps.Keys(d.srv.p.table.Resources)) {
+		if d.srv.p.types[typ] == nil {
+			return typ
+		}
+	}
+	return ""
+}
 
 func (d *driver) validate(typ string, config obj) []*tfprotov5.Diagnostic {
 	d.t.Helper()

@@ -4,6 +4,8 @@ package provider
 func resourceTypes() []*resourceType {
 	return []*resourceType{
 		resourceGroup(),
+		aiFoundry(),
+		aiFoundryProject(),
 		applicationInsights(),
 		containerRegistry(),
 		keyVault(),
@@ -16,6 +18,12 @@ func resourceTypes() []*resourceType {
 		machineLearningComputeInstance(),
 		machineLearningDatastoreBlobStorage(),
 		machineLearningDatastoreDataLake(),
+		machineLearningDatastoreFileShare(),
+		machineLearningInferenceCluster(),
+		machineLearningOutboundRuleFQDN(),
+		machineLearningOutboundRulePrivateEndpoint(),
+		machineLearningOutboundRuleServiceTag(),
+		machineLearningSynapseSpark(),
 		machineLearningWorkspace(),
 		federatedIdentityCredential(),
 		managementLock(),

@@ -45,13 +45,7 @@ func machineLearningDatastoreBlobStorage() *resourceType {
 			}
 			setPath(doc, "properties.accountName", lastSegment(account))
 			setPath(doc, "properties.containerName", container)
-			credentials := map[string]any{"credentialsType": "None"}
-			if key := asString(o.planned["account_key"]); key != "" {
-				credentials = map[string]any{"credentialsType": "AccountKey", "secrets": map[string]any{"secretsType": "AccountKey", "key": key}}
-			} else if sas := asString(o.planned["shared_access_signature"]); sas != "" {
-				credentials = map[string]any{"credentialsType": "Sas", "secrets": map[string]any{"secretsType": "Sas", "sasToken": sas}}
-			}
-			setPath(doc, "properties.credentials", credentials)
+			setPath(doc, "properties.credentials", accountCredentials(o.planned))
 			return nil
 		},
 		decode: func(o *operation, doc, state map[string]any) error {
@@ -123,31 +117,96 @@ func machineLearningDatastoreDataLake() *resourceType {
 	}
 }
 
+func machineLearningDatastoreFileShare() *resourceType {
+	return &resourceType{
+		name:       "azurerm_machine_learning_datastore_fileshare",
+		id:         datastoreID(),
+		apiVersion: machineLearningVersions(),
+		update:     updatePut,
+		query:      "skipValidation=true",
+		fields: []field{
+			send("name", "name"),
+			constant("type", "AzureFile"),
+			constant("properties.datastoreType", "AzureFile"),
+			constant("properties.endpoint", "core.windows.net"),
+			in("description", "properties.description").sentAs(""),
+			in("service_data_identity", "properties.serviceDataAccessAuthIdentity"),
+			out("is_default", "properties.isDefault").orElse(false),
+			in("tags", "properties.tags").sentAs(map[string]any{}),
+			ours("storage_fileshare_id", "account_key", "shared_access_signature"),
+		},
+		encode: func(o *operation, doc map[string]any) error {
+			account, share, err := splitItem(asString(o.planned["storage_fileshare_id"]), sharesOf(o.major), "file share")
+			if err != nil {
+				return err
+			}
+			setPath(doc, "properties.accountName", lastSegment(account))
+			setPath(doc, "properties.fileShareName", share)
+			setPath(doc, "properties.credentials", accountCredentials(o.planned))
+			return nil
+		},
+		decode: func(o *operation, doc, state map[string]any) error {
+			return o.readItemID(doc, state, "storage_fileshare_id", "fileShareName", sharesOf(o.major))
+		},
+	}
+}
+
+// sharesOf stands between the IDs of an account and of a file share of it. Until 5.0
+// azurerm has the name that roles are scoped by.
+func sharesOf(major int) string {
+	if major < 5 {
+		return "/fileServices/default/fileshares/"
+	}
+	return "/fileServices/default/shares/"
+}
+
+// accountCredentials are those of a datastore: a key, a signature or none.
+func accountCredentials(planned map[string]any) map[string]any {
+	if key := asString(planned["account_key"]); key != "" {
+		return map[string]any{"credentialsType": "AccountKey", "secrets": map[string]any{"secretsType": "AccountKey", "key": key}}
+	}
+	if sas := asString(planned["shared_access_signature"]); sas != "" {
+		return map[string]any{"credentialsType": "Sas", "secrets": map[string]any{"secretsType": "Sas", "sasToken": sas}}
+	}
+	return map[string]any{"credentialsType": "None"}
+}
+
 // splitContainer reads the account's ID and the container's name from a
 // container's ARM ID.
 func splitContainer(id string) (account, container string, err error) {
-	account, container, ok := strings.Cut(id, containersOf)
-	if !ok || container == "" || segmentAfter(account, "storageAccounts") == "" {
-		return "", "", fmt.Errorf("parsing %q: expected the ID of a container, /subscriptions/{subscription}/resourceGroups/{resourceGroup}/providers/Microsoft.Storage/storageAccounts/{storageAccount}%s{container}", id, containersOf)
+	return splitItem(id, containersOf, "container")
+}
+
+// splitItem reads the account's ID and the name of what is in it from an ARM ID that
+// has between in its middle.
+func splitItem(id, between, what string) (account, name string, err error) {
+	account, name, ok := strings.Cut(id, between)
+	if !ok || name == "" || segmentAfter(account, "storageAccounts") == "" {
+		return "", "", fmt.Errorf("parsing %q: expected the ID of a %s, /subscriptions/{subscription}/resourceGroups/{resourceGroup}/providers/Microsoft.Storage/storageAccounts/{storageAccount}%s{name}", id, what, between)
 	}
-	return account, container, nil
+	return account, name, nil
 }
 
 // readContainerID composes storage_container_id of the names that a datastore has.
-// The account's group is in the state, or else is looked up.
 func (o *operation) readContainerID(doc, state map[string]any, property string) error {
+	return o.readItemID(doc, state, "storage_container_id", property, containersOf)
+}
+
+// readItemID composes the argument that names what a datastore leads to. The account's
+// group is in the state, or else is looked up.
+func (o *operation) readItemID(doc, state map[string]any, argument, property, between string) error {
 	account := asString(getPath(doc, "properties.accountName"))
-	container := asString(getPath(doc, "properties."+property))
-	if account == "" || container == "" {
-		return errors.New("the datastore has no account or container")
+	item := asString(getPath(doc, "properties."+property))
+	if account == "" || item == "" {
+		return errors.New("the datastore leads to no account, or to nothing in it")
 	}
-	if was, name, err := splitContainer(asString(state["storage_container_id"])); err == nil && lastSegment(was) == account && name == container {
+	if was, name, err := splitItem(asString(state[argument]), between, "part"); err == nil && lastSegment(was) == account && name == item {
 		return nil
 	}
 	id, err := o.findAccount(o.ctx, account)
 	if err != nil {
 		return err
 	}
-	state["storage_container_id"] = id + containersOf + container
+	state[argument] = id + between + item
 	return nil
 }

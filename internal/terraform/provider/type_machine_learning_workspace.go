@@ -69,12 +69,13 @@ func machineLearningWorkspace() *resourceType {
 			}
 			return nil
 		},
-		deleteQuery: func(o *operation) string {
-			if o.feature("machine_learning.purge_soft_deleted_workspace_on_destroy", false) {
-				return "forceToPurge=true"
+		decode: func(o *operation, doc, state map[string]any) error {
+			if n := first(state["managed_network"]); n != nil && o.major > 3 {
+				n["provision_on_creation_enabled"] = asBool(getPath(doc, "properties.provisionNetworkNow"))
 			}
-			return ""
+			return nil
 		},
+		deleteQuery: purgeWorkspace,
 	}
 }
 
@@ -100,4 +101,13 @@ func planWorkspace(c *change) {
 			c.refuse("serverless_compute", "`public_ip_enabled` cannot be updated from `true` to `false` when `subnet_id` is null or empty")
 		}
 	}
+}
+
+// purgeWorkspace purges a workspace with its deletion where the provider's features
+// ask for that.
+func purgeWorkspace(o *operation) string {
+	if o.feature("machine_learning.purge_soft_deleted_workspace_on_destroy", false) {
+		return "forceToPurge=true"
+	}
+	return ""
 }
