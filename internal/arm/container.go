@@ -94,12 +94,23 @@ func (k *Kernel) subscription() Doc {
 // without a final slash: azurerm 3.x joins paths to it with one of its own, and
 // then polls deletions at paths that it reads wrong.
 func (k *Kernel) endpoints(r *http.Request) any {
+	doc := k.cloud(r.Host)
+	// azurerm asks with the newest of these, az for the list.
+	switch r.URL.Query().Get("api-version") {
+	case "2015-01-01", "2018-01-01", "2022-09-01":
+		return doc // one cloud
+	}
+	return []Doc{doc}
+}
+
+// cloud is the description of the cloud for who knows it by the given host.
+func (k *Kernel) cloud(host string) Doc {
 	self, login := "https://"+Host+"/", "https://login.microsoftonline.com/"
-	if r.Host != Host {
-		self = "https://" + r.Host
+	if host != Host {
+		self = "https://" + host
 		login = self
 	}
-	doc := Doc{
+	return Doc{
 		"name": "AzureCloud", "portal": "https://portal.azure.com", "gallery": "https://gallery.azure.com/",
 		"graph": "https://graph.windows.net/", "graphAudience": "https://graph.windows.net/",
 		"microsoftGraphResourceId": "https://graph.microsoft.com/", "resourceManager": self, "media": "https://rest.media.azure.net",
@@ -116,12 +127,6 @@ func (k *Kernel) endpoints(r *http.Request) any {
 			"mhsmDns": "managedhsm.azure.net", "synapseAnalytics": "dev.azuresynapse.net", "azureFrontDoorEndpointSuffix": "azurefd.net",
 		},
 	}
-	// azurerm asks with the newest of these, az for the list.
-	switch r.URL.Query().Get("api-version") {
-	case "2015-01-01", "2018-01-01", "2022-09-01":
-		return doc // one cloud
-	}
-	return []Doc{doc}
 }
 
 // providerList lists the resource providers with their types.
@@ -157,17 +162,7 @@ func (k *Kernel) providerDoc(tx store.Tx, scope ID, p *Provider) (Doc, error) {
 	var types []any
 	for _, t := range k.types.sortedTypes() {
 		if ns, name, _ := strings.Cut(t.Type, "/"); strings.EqualFold(ns, p.Namespace) {
-			locations := []any{}
-			if t.Global {
-				locations = append(locations, "global")
-			} else if t.Tracked {
-				for _, l := range Locations() {
-					locations = append(locations, l)
-				}
-			}
-			types = append(types, map[string]any{
-				"resourceType": name, "locations": locations, "apiVersions": apiVersions(), "capabilities": "None",
-			})
+			types = append(types, map[string]any(describeType(t, name)))
 		}
 	}
 	doc := Doc{"namespace": p.Namespace, "resourceTypes": types, "registrationState": state, "registrationPolicy": "RegistrationRequired"}
@@ -175,6 +170,19 @@ func (k *Kernel) providerDoc(tx store.Tx, scope ID, p *Provider) (Doc, error) {
 		doc["id"] = scope.String() + "/providers/" + p.Namespace
 	}
 	return doc, nil
+}
+
+// describeType is a type as its provider lists it.
+func describeType(t *ResourceType, name string) Doc {
+	locations := []any{}
+	if t.Global {
+		locations = append(locations, "global")
+	} else if t.Tracked {
+		for _, l := range Locations() {
+			locations = append(locations, l)
+		}
+	}
+	return Doc{"resourceType": name, "locations": locations, "apiVersions": apiVersions(), "capabilities": "None"}
 }
 
 // apiVersions is what a provider says it accepts. Azimuth accepts any version;

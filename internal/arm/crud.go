@@ -157,6 +157,11 @@ func (k *Kernel) put(ctx context.Context, req *Request) (*Response, error) {
 	if !req.Type.allows(http.MethodPut) {
 		return nil, k.uncovered("PUT", req.Type.Type)
 	}
+	if req.Type.Prepare != nil {
+		if err := req.Type.Prepare(ctx, req); err != nil {
+			return nil, err
+		}
+	}
 	return k.write(ctx, req, func(*Resource) (Doc, error) { return req.Body.Clone(), nil }, true)
 }
 
@@ -187,44 +192,11 @@ func (k *Kernel) patch(ctx context.Context, req *Request) (*Response, error) {
 // write is PUT and PATCH: body makes the new document from the existing
 // resource, which is nil for a create.
 func (k *Kernel) write(ctx context.Context, req *Request, body func(*Resource) (Doc, error), mayCreate bool) (*Response, error) {
-	t := req.Type
 	var resp *Response
 	var after []func()
-	err := k.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		if err := k.guard(tx, t, req.ID, IntendWrite); err != nil {
-			return err
-		}
-		p, err := k.preparePut(ctx, tx, req, body, mayCreate)
-		if err != nil {
-			return err
-		}
-		r := p.Resource
-		if t.Put != nil {
-			if err := t.Put(ctx, p); err != nil {
-				return err
-			}
-		}
-		if k.cfg.Check != nil {
-			if err := k.cfg.Check(ctx, p); err != nil {
-				return err
-			}
-		}
-		r.State, r.ReadyAt = "", time.Time{}
-		if err := k.startPutOperation(tx, p); err != nil {
-			return err
-		}
-		if !t.Virtual {
-			if err := k.res.Put(tx, r); err != nil {
-				return err
-			}
-		}
-		doc, err := k.render(ctx, tx, t, r)
-		if err != nil {
-			return err
-		}
-		resp = k.putResponse(req, p, doc)
-		after = p.after
-		return nil
+	err := k.cfg.Store.Update(ctx, func(tx store.Tx) (err error) {
+		resp, after, err = k.writeIn(ctx, tx, req, body, mayCreate)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -233,6 +205,43 @@ func (k *Kernel) write(ctx context.Context, req *Request, body func(*Resource) (
 		f()
 	}
 	return resp, nil
+}
+
+// writeIn is write in the caller's transaction, after which after is to be called.
+func (k *Kernel) writeIn(ctx context.Context, tx store.Tx, req *Request, body func(*Resource) (Doc, error), mayCreate bool) (resp *Response, after []func(), err error) {
+	t := req.Type
+	if err := k.guard(tx, t, req.ID, IntendWrite); err != nil {
+		return nil, nil, err
+	}
+	p, err := k.preparePut(ctx, tx, req, body, mayCreate)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := p.Resource
+	if t.Put != nil {
+		if err := t.Put(ctx, p); err != nil {
+			return nil, nil, err
+		}
+	}
+	if k.cfg.Check != nil {
+		if err := k.cfg.Check(ctx, p); err != nil {
+			return nil, nil, err
+		}
+	}
+	r.State, r.ReadyAt = "", time.Time{}
+	if err := k.startPutOperation(tx, p); err != nil {
+		return nil, nil, err
+	}
+	if !t.Virtual {
+		if err := k.res.Put(tx, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	doc, err := k.render(ctx, tx, t, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return k.putResponse(req, p, doc), p.after, nil
 }
 
 func (k *Kernel) preparePut(ctx context.Context, tx store.Tx, req *Request, body func(*Resource) (Doc, error), mayCreate bool) (*Put, error) {
@@ -515,7 +524,7 @@ func (k *Kernel) putResponse(req *Request, p *Put, doc Doc) *Response {
 		}
 	}
 	resp := &Response{Status: status, Body: doc}
-	if p.Resource.State != "" || p.Type.LongRunningPut {
+	if p.Resource.State != "" || p.Type.LongRunningPut || p.deferred {
 		resp.Header = k.operationHeader(req, p.Resource.Operation)
 		if p.Existing == nil {
 			resp.Status = http.StatusCreated

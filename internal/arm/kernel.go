@@ -204,12 +204,8 @@ func (k *Kernel) serve(r *http.Request) (*Response, error) {
 		return nil, BadRequest("InvalidApiVersionParameter",
 			"The api-version '%s' is invalid. The format is 'YYYY-MM-DD' with an optional suffix such as '-preview'.", req.APIVersion)
 	}
-	if p.id.Subscription != "" && !strings.EqualFold(p.id.Subscription, k.cfg.Subscription) {
-		// azurerm before 4.0 asks for role definitions in a subscription named "s".
-		if !strings.EqualFold(p.id.Type(), "Microsoft.Authorization/roleDefinitions") {
-			return nil, NotFound(ID{Subscription: p.id.Subscription})
-		}
-		p.id.Subscription = k.cfg.Subscription
+	if err := k.known(&p.id); err != nil {
+		return nil, err
 	}
 	if err := readBody(r, req); err != nil {
 		return nil, err
@@ -217,6 +213,19 @@ func (k *Kernel) serve(r *http.Request) (*Response, error) {
 	resp, err := k.route(r.Context(), req, p)
 	k.record(r, req, p, resp, err)
 	return resp, err
+}
+
+// known refuses what is in a subscription that is not there.
+func (k *Kernel) known(id *ID) error {
+	if id.Subscription == "" || strings.EqualFold(id.Subscription, k.cfg.Subscription) {
+		return nil
+	}
+	// azurerm before 4.0 asks for role definitions in a subscription named "s".
+	if !strings.EqualFold(id.Type(), "Microsoft.Authorization/roleDefinitions") {
+		return NotFound(ID{Subscription: id.Subscription})
+	}
+	id.Subscription = k.cfg.Subscription
+	return nil
 }
 
 func readBody(r *http.Request, req *Request) error {
@@ -282,6 +291,9 @@ func (k *Kernel) route(ctx context.Context, req *Request, p path) (*Response, er
 		}
 	}
 	id := k.types.canonical(p.id)
+	if err := k.tenantOnly(id, p); err != nil {
+		return nil, err
+	}
 	if p.trailing != "" {
 		if !p.namespaceOnly {
 			if t := k.types.lookup(id.Type()); t != nil {
@@ -354,9 +366,27 @@ func (k *Kernel) placed(id ID, t *ResourceType) error {
 		ok = len(id.Providers) == 1 && id.ResourceGroup == "" && id.Subscription != ""
 	case InTenant:
 		ok = len(id.Providers) == 1 && id.Subscription == ""
+	case InGroupOrSubscription:
+		ok = len(id.Providers) == 1 && id.Subscription != ""
 	}
 	if !ok {
 		return BadRequest("InvalidResourceLocation", "A resource of type '%s' cannot stand at '%s'.", t.Type, id)
+	}
+	return nil
+}
+
+// tenantOnly refuses at the tenant what Azure has there and Azimuth below it.
+func (k *Kernel) tenantOnly(id ID, p path) error {
+	if id.Subscription != "" || len(id.Providers) != 1 {
+		return nil
+	}
+	part := id.Providers[0]
+	name := p.trailing
+	if len(part.Types) > 0 {
+		name = part.Types[0]
+	}
+	if t := k.types.lookup(part.Namespace + "/" + name); t != nil && t.Scope == InGroupOrSubscription {
+		return NotImplemented("'%s' at the tenant", t.Type)
 	}
 	return nil
 }
@@ -449,6 +479,9 @@ func (k *Kernel) action(ctx context.Context, req *Request, id ID, t *ResourceTyp
 			if err := k.guard(tx, t, id, IntendWrite); err != nil {
 				return err
 			}
+		}
+		if a.Absent {
+			return k.placed(id, t)
 		}
 		_, err := k.Load(ctx, tx, id)
 		return err

@@ -25,7 +25,9 @@ type operation struct {
 	Start time.Time  `json:"start"`
 	End   time.Time  `json:"end"` // when it is, or will be, over
 	Done  bool       `json:"done"`
-	Error *Error     `json:"error,omitempty"`
+	// Deferred operations are ended by the service that began them.
+	Deferred bool   `json:"deferred,omitempty"`
+	Error    *Error `json:"error,omitempty"`
 }
 
 func operations() store.Collection[operation] {
@@ -34,7 +36,7 @@ func operations() store.Collection[operation] {
 		Key:  func(o *operation) string { return o.ID },
 		Indexes: map[string]func(*operation) []string{
 			"pending": func(o *operation) []string {
-				if o.Done {
+				if o.Done || o.Deferred {
 					return nil
 				}
 				return []string{"pending"}
@@ -75,6 +77,10 @@ func (k *Kernel) startPutOperation(tx store.Tx, p *Put) error {
 	if p.Existing == nil {
 		d, state = p.Type.Latency.Create, "Creating"
 	}
+	if p.deferred {
+		p.Resource.Operation = newUID()
+		return k.putOperation(tx, &operation{ID: p.Resource.Operation, Resource: p.Resource.ID, Caller: p.Caller, Start: p.Now, End: p.Now, Deferred: true})
+	}
 	slow := k.cfg.Realistic && d > 0
 	if !slow && !p.Type.LongRunningPut {
 		return nil
@@ -86,6 +92,20 @@ func (k *Kernel) startPutOperation(tx store.Tx, p *Put) error {
 		r.State, r.ReadyAt = state, end
 	}
 	return k.putOperation(tx, &operation{ID: r.Operation, Resource: r.ID, Caller: p.Caller, Start: p.Now, End: end, Done: true})
+}
+
+// EndOperation ends a deferred operation; failed is nil for one that succeeded.
+// One that is over or forgotten is left alone.
+func (k *Kernel) EndOperation(tx store.Tx, id string, failed *Error) error {
+	op, err := k.ops.Get(tx, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && op.Done {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("end operation %s: %w", id, err)
+	}
+	op.Done, op.End, op.Error = true, k.cfg.Clock.Now(), failed
+	return k.ops.Put(tx, op)
 }
 
 // putOperation stores an operation and forgets a few that are long over.

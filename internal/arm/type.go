@@ -81,6 +81,9 @@ type ResourceType struct {
 	// SortKey orders lists of this type; by name when nil.
 	SortKey func(r *Resource) string
 
+	// Prepare, when set, works on a PUT before the write transaction begins: what
+	// takes long. What it leaves in req.Prepared the other hooks find there.
+	Prepare func(ctx context.Context, req *Request) error
 	// Validate checks a request body before anything is written. p.Existing is
 	// nil for a create.
 	Validate func(ctx context.Context, p *Put) error
@@ -123,6 +126,9 @@ const (
 	// OnAnything is an extension type: its resources belong to any other
 	// resource, resource group, subscription or the tenant.
 	OnAnything
+	// InGroupOrSubscription is for what Azure has at every level of the hierarchy
+	// and Azimuth at these two.
+	InGroupOrSubscription
 )
 
 // Latency is how long Azure takes, for --realistic.
@@ -161,6 +167,8 @@ type Action struct {
 	Permission string
 	// Data marks Permission as a data action.
 	Data bool
+	// Absent actions may be asked of what is not there.
+	Absent bool
 	// Handle answers.
 	Handle func(ctx context.Context, req *Request) (*Response, error)
 }
@@ -223,6 +231,8 @@ type Request struct {
 	Caller Caller
 	// HTTP is the request itself.
 	HTTP *http.Request
+	// Prepared is what the type's Prepare made.
+	Prepared any
 	// Kernel reaches resources and the store.
 	Kernel *Kernel
 	// Now is when the request arrived, on the injected clock.
@@ -263,8 +273,13 @@ type Put struct {
 	// Parent is the parent resource; nil for a top-level type.
 	Parent *Resource
 
-	after []func()
+	after    []func()
+	deferred bool
 }
+
+// Defer makes the write a long-running operation that lasts until the service
+// calls Kernel.EndOperation with Resource.Operation.
+func (p *Put) Defer() { p.deferred = true }
 
 // AllowedLinked refuses the write unless the caller also holds action on the
 // resources that the body names: joining a subnet, for example.
