@@ -18,7 +18,6 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/rp/managedidentity"
 	"github.com/azimuth-ml/azimuth/internal/rp/network"
 	"github.com/azimuth-ml/azimuth/internal/rp/operationalinsights"
-	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/storage"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/telemetry"
@@ -28,7 +27,7 @@ import (
 func (s *Server) providers() []*arm.Provider {
 	return append([]*arm.Provider{
 		arm.Core(),
-		resources.Provider(),
+		s.deployments.Provider(),
 		authorization.Provider(authorization.Deps{
 			Directory: principals{s.dir}, Roles: func() authorization.Roles { return s.roles },
 		}),

@@ -14,6 +14,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
+	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/store/sqlite"
@@ -23,7 +24,7 @@ import (
 // sealedPlaces is everything in a home that is sealed. What is not named here is lost
 // when the home's key is rotated.
 func sealedPlaces() []seal.Place {
-	return slices.Concat(arm.SealedPlaces(), keyvault.SealedPlaces(), vault.SealedPlaces(), ml.SealedPlaces(), instance.SealedPlaces(), oci.SealedPlaces())
+	return slices.Concat(arm.SealedPlaces(), keyvault.SealedPlaces(), vault.SealedPlaces(), ml.SealedPlaces(), instance.SealedPlaces(), oci.SealedPlaces(), resources.SealedPlaces())
 }
 
 func sealHome(d home.Dir, st store.Store, given seal.Key, log *slog.Logger) *seal.Home {

@@ -34,6 +34,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/preflight"
 	"github.com/azimuth-ml/azimuth/internal/queue"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
+	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store/sqlite"
 	"github.com/azimuth-ml/azimuth/internal/table"
@@ -96,6 +97,9 @@ type Server struct {
 	files     *fileshare.Shares
 	machines  *local.Runner // of compute instances
 	instances *instance.Service
+
+	// deployments are those of templates.
+	deployments *resources.Service
 
 	ca      []byte
 	catalog *catalog.Catalog
@@ -189,6 +193,9 @@ func (s *Server) Close() error {
 func (s *Server) Serve(ctx context.Context, ready func(address string)) error {
 	address := s.listener.Addr().String()
 	if err := s.kernel.Resume(ctx); err != nil {
+		return err
+	}
+	if err := s.deployments.Resume(ctx); err != nil {
 		return err
 	}
 	if err := s.reclaimFiles(ctx); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/preflight"
 	"github.com/azimuth-ml/azimuth/internal/rbac"
+	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/telemetry"
 	"github.com/azimuth-ml/azimuth/internal/vault"
@@ -115,6 +116,8 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 
+	s.deployments = resources.New(ctx, resources.Deps{Sealer: sealer, Log: log})
+	s.onClose(s.deployments.Close)
 	if s.kernel, err = arm.New(arm.Config{
 		Store: s.store, Clock: s.clock, Log: log, Authenticator: s,
 		Authorizer: func(res *arm.Resources) arm.Authorizer {
