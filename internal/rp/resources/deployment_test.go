@@ -112,7 +112,7 @@ const networks = `{
 		{"type": "Microsoft.Network/virtualNetworks", "apiVersion": "2023-09-01", "name": "[variables('net')]", "location": "[resourceGroup().location]",
 			"properties": {"addressSpace": {"addressPrefixes": ["[parameters('prefix')]"]}}},
 		{"type": "Microsoft.Network/virtualNetworks/subnets", "apiVersion": "2023-09-01", "name": "[format('{0}/s{1}', variables('net'), copyIndex())]",
-			"copy": {"name": "subnets", "count": "[parameters('subnets')]"}, "dependsOn": ["[variables('net')]"],
+			"copy": {"name": "subnets", "count": "[parameters('subnets')]"}, "dependsOn": ["[variables('net')]", "nsg"],
 			"properties": {"addressPrefix": "[cidrSubnet(parameters('prefix'), 24, copyIndex())]", "networkSecurityGroup": {"id": "[resourceId('Microsoft.Network/networkSecurityGroups', 'nsg')]"}}},
 		{"type": "Microsoft.ManagedIdentity/userAssignedIdentities", "apiVersion": "2023-01-31", "name": "idy", "location": "[resourceGroup().location]",
 			"tags": {"guid": "[reference(resourceId('Microsoft.Network/networkSecurityGroups', 'nsg')).resourceGuid]"}},
