@@ -35,9 +35,7 @@ func (k *Kernel) routeContainer(ctx context.Context, req *Request, p path) (resp
 	case TypeTenant:
 		switch last {
 		case "subscriptions":
-			return read("", func() (*Response, error) {
-				return k.PageResponse(req, &Page{Value: []Doc{k.subscription()}}), nil
-			})
+			return read("", func() (*Response, error) { return k.subscriptionList(ctx, req) })
 		case "tenants":
 			return read("", func() (*Response, error) {
 				return k.PageResponse(req, &Page{Value: []Doc{{
@@ -67,7 +65,13 @@ func (k *Kernel) routeContainer(ctx context.Context, req *Request, p path) (resp
 				return read("", func() (*Response, error) { return k.list(ctx, req, p.id, t) })
 			}
 		case "resources":
-			return read(TypeSubscription+"/resources/read", func() (*Response, error) { return k.resourceList(ctx, req, p.id) })
+			return read("", func() (*Response, error) {
+				var err error
+				if req.sees, err = k.visible(ctx, req, TypeSubscription+"/resources/read", p.id); err != nil {
+					return nil, err
+				}
+				return k.resourceList(ctx, req, p.id)
+			})
 		case "providers":
 			return read(TypeSubscription+"/providers/read", func() (*Response, error) { return k.providerList(ctx, req, p.id) })
 		}
@@ -77,6 +81,51 @@ func (k *Kernel) routeContainer(ctx context.Context, req *Request, p path) (resp
 		}
 	}
 	return nil, nil, false
+}
+
+// subscriptionList lists the subscription to those who have a role in it.
+func (k *Kernel) subscriptionList(ctx context.Context, req *Request) (*Response, error) {
+	page := &Page{}
+	err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
+		ok, err := k.auth.AssignedInTx(tx, req.Caller.ObjectID, ID{Subscription: k.cfg.Subscription})
+		if ok {
+			page.Value = []Doc{k.subscription()}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return k.PageResponse(req, page), nil
+}
+
+// visible decides what of a list in a subscription its caller sees: all, with the
+// action at the subscription; what it may read, with a role somewhere in it, as
+// Azure does; and nothing, which is refused. sees is nil for all.
+func (k *Kernel) visible(ctx context.Context, req *Request, action string, scope ID) (sees func(store.Tx, *Resource) (bool, error), err error) {
+	refused := k.authorize(ctx, req, action, false, scope)
+	if e := (*Error)(nil); refused == nil || !errors.As(refused, &e) {
+		return nil, refused
+	}
+	var some bool
+	err = k.cfg.Store.View(ctx, func(tx store.Tx) (err error) {
+		some, err = k.auth.AssignedInTx(tx, req.Caller.ObjectID, scope)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !some {
+		return nil, refused
+	}
+	return func(tx store.Tx, r *Resource) (bool, error) {
+		id := r.ParsedID()
+		t := k.types.lookup(id.Type())
+		if t == nil {
+			return false, nil
+		}
+		return k.auth.AllowedInTx(tx, req.Caller.ObjectID, t.actionBase()+"/read", false, r.ID)
+	}, nil
 }
 
 func (k *Kernel) subscription() Doc {
@@ -270,6 +319,11 @@ func (k *Kernel) resourceList(ctx context.Context, req *Request, scope ID) (*Res
 		for res, err := range k.res.opened(k.res.c.By(tx, "group", r)) {
 			if err != nil {
 				return err
+			}
+			if ok, err := req.Sees(tx, res); err != nil {
+				return err
+			} else if !ok {
+				continue
 			}
 			doc, err := k.summary(ctx, tx, res)
 			if err != nil {

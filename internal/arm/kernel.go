@@ -39,6 +39,9 @@ type Authorizer interface {
 	// Allowed decides whether the principal holds the action (a data action
 	// when data is set) at scope, any casing.
 	Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error)
+	// AssignedInTx reports whether the principal is assigned anything at scope, above
+	// it or in it.
+	AssignedInTx(tx store.Tx, principalID string, scope ID) (bool, error)
 	// AllowedInTx is Allowed inside the caller's transaction.
 	AllowedInTx(tx store.Tx, principalID, action string, data bool, scope string) (bool, error)
 }

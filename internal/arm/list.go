@@ -16,11 +16,16 @@ const (
 
 func (k *Kernel) list(ctx context.Context, req *Request, parent ID, t *ResourceType) (*Response, error) {
 	req.ID, req.Type = parent, t
-	if err := k.authorize(ctx, req, t.actionBase()+"/read", false, parent); err != nil {
+	var err error
+	if t.Type == TypeResourceGroup {
+		req.sees, err = k.visible(ctx, req, t.actionBase()+"/read", parent)
+	} else {
+		err = k.authorize(ctx, req, t.actionBase()+"/read", false, parent)
+	}
+	if err != nil {
 		return nil, err
 	}
 	var page *Page
-	var err error
 	if t.List != nil {
 		page, err = t.List(ctx, req, parent)
 	} else {

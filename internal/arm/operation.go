@@ -363,6 +363,34 @@ func (k *Kernel) operationStatus(ctx context.Context, req *Request, opID string,
 // operationsList is GET /providers/NAMESPACE/operations: every operation that
 // the descriptors give.
 func (k *Kernel) operationsList(p *Provider) []Doc {
+	var out []Doc
+	for name, data := range operationNames(p) {
+		parts := strings.Split(name, "/")
+		out = append(out, Doc{
+			"name": name, "isDataAction": data,
+			"display": map[string]any{
+				"provider": p.Namespace, "operation": parts[len(parts)-1],
+				"resource": strings.Join(parts[1:len(parts)-1], "/"), "description": "",
+			},
+		})
+	}
+	slices.SortFunc(out, func(a, b Doc) int { return strings.Compare(a.String("name"), b.String("name")) })
+	return out
+}
+
+// ProviderOperations are the operations of all providers as roles name them, by
+// namespace, with whether each is a data action.
+func (k *Kernel) ProviderOperations() map[string]map[string]bool {
+	out := map[string]map[string]bool{}
+	for _, p := range k.types.providers {
+		out[p.Namespace] = operationNames(p)
+	}
+	return out
+}
+
+// operationNames are the operations that the descriptors of a namespace give, with
+// whether each is a data action.
+func operationNames(p *Provider) map[string]bool {
 	names := map[string]bool{}
 	add := func(name string, data bool) {
 		if name != "" {
@@ -386,17 +414,5 @@ func (k *Kernel) operationsList(p *Provider) []Doc {
 	for _, a := range p.Actions {
 		add(a.Permission, a.Data)
 	}
-	var out []Doc
-	for name, data := range names {
-		parts := strings.Split(name, "/")
-		out = append(out, Doc{
-			"name": name, "isDataAction": data,
-			"display": map[string]any{
-				"provider": p.Namespace, "operation": parts[len(parts)-1],
-				"resource": strings.Join(parts[1:len(parts)-1], "/"), "description": "",
-			},
-		})
-	}
-	slices.SortFunc(out, func(a, b Doc) int { return strings.Compare(a.String("name"), b.String("name")) })
-	return out
+	return names
 }

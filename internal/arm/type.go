@@ -237,6 +237,17 @@ type Request struct {
 	Kernel *Kernel
 	// Now is when the request arrived, on the injected clock.
 	Now time.Time
+
+	sees func(store.Tx, *Resource) (bool, error) // nil is everything
+}
+
+// Sees reports whether the caller of a list sees a resource in it: who may list a
+// part of a subscription alone does not see the rest.
+func (req *Request) Sees(tx store.Tx, r *Resource) (bool, error) {
+	if req.sees == nil {
+		return true, nil
+	}
+	return req.sees(tx, r)
 }
 
 // Response is a successful answer.

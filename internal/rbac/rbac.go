@@ -168,6 +168,31 @@ func (a *Authorizer) allowed(tx store.Tx, principalID string, what asked, scope 
 	return false, nil
 }
 
+// AssignedInTx reports whether the principal, or a group that it is in, is assigned
+// anything at scope, above it or in it. It implements arm.Authorizer.
+func (a *Authorizer) AssignedInTx(tx store.Tx, principalID string, scope arm.ID) (bool, error) {
+	principals, err := a.Principals(tx, principalID)
+	if err != nil {
+		return false, err
+	}
+	lineage := scope.Lineage()
+	for _, p := range principals {
+		for _, at := range lineage {
+			for r, err := range a.res.Find(tx, AssignmentType, AssignmentIndex(p, at.Key())) {
+				if err != nil || a.counts == nil || a.counts(r) {
+					return err == nil, err
+				}
+			}
+		}
+		for r, err := range a.res.FindFrom(tx, AssignmentType, AssignmentIndex(p, scope.Key())+"/", false) {
+			if err != nil || a.counts == nil || a.counts(r) {
+				return err == nil, err
+			}
+		}
+	}
+	return false, nil
+}
+
 // OnlyIf has assignments count only when f says so: not yet, while they are young.
 // It must be called before the Authorizer is used.
 func (a *Authorizer) OnlyIf(f func(assignment *arm.Resource) bool) { a.counts = f }

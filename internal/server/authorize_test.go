@@ -97,6 +97,9 @@ func routesOf(s *Server) (all []armRoute) {
 			}
 		}
 		for _, a := range p.Actions {
+			if strings.HasPrefix(a.Name, "providerOperations") {
+				continue // what roles can name, everybody in the tenant may read
+			}
 			method := a.Method
 			if method == "" {
 				method = http.MethodPost

@@ -4,7 +4,6 @@
 package authorization
 
 import (
-	"net/http"
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
@@ -49,13 +48,10 @@ func Provider(deps Deps) *arm.Provider {
 	p := &provider{Deps: deps}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{p.roleDefinition(), p.roleAssignment(), p.lock()},
-		Actions: []arm.Action{{
-			Name: "permissions", Method: http.MethodGet,
-			Permission: namespace + "/permissions/read", Handle: p.permissions,
-		}},
-		Bind:  func(k *arm.Kernel) { p.kernel = k },
-		Guard: p.guardLocked,
+		Types:     []*arm.ResourceType{p.roleDefinition(), p.roleAssignment(), p.denyAssignment(), p.lock()},
+		Actions:   p.listings(),
+		Bind:      func(k *arm.Kernel) { p.kernel = k },
+		Guard:     p.guardLocked,
 	}
 }
 

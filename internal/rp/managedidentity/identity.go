@@ -30,7 +30,8 @@ type Directory interface {
 
 // Provider returns the descriptors of the namespace.
 func Provider(dir Directory) *arm.Provider {
-	return &arm.Provider{Namespace: namespace, Types: []*arm.ResourceType{federated(dir), {
+	s := &system{dir: dir}
+	return &arm.Provider{Namespace: namespace, Bind: func(k *arm.Kernel) { s.kernel = k }, Types: []*arm.ResourceType{federated(dir), s.identity(), {
 		Type:                IdentityType,
 		Tracked:             true,
 		NoProvisioningState: true,

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/rp/managedidentity"
 	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
@@ -51,4 +52,26 @@ func TestFederated(t *testing.T) {
 	if len(dir.Federated) != 0 {
 		t.Errorf("left: %v", dir.Federated)
 	}
+}
+
+// The identity that a resource has of its own is read at the resource.
+func TestSystemAssigned(t *testing.T) {
+	host := &arm.Provider{Namespace: "Contoso.Test", Types: []*arm.ResourceType{
+		{Type: "Contoso.Test/hosts", Tracked: true, Identity: []string{"SystemAssigned", "UserAssigned"}},
+	}}
+	e := rptest.New(t, rptest.Options{}, resources.Provider(), host, managedidentity.Provider(&rptest.Directory{}))
+	e.NewGroup()
+	path := rptest.Group + "/providers/Contoso.Test/hosts/one"
+	at := path + "/providers/Microsoft.ManagedIdentity/identities/default"
+	e.Want(http.StatusNotFound, "GET", at, nil)
+	e.Want(http.StatusCreated, "PUT", path, `{"location":"eastus"}`)
+	e.Want(http.StatusNotFound, "GET", at, nil)
+	made := e.Want(http.StatusOK, "PUT", path, `{"location":"eastus","tags":{"a":"b"},"identity":{"type":"SystemAssigned"}}`)
+	r := e.Want(http.StatusOK, "GET", at, nil)
+	if r.Body.String("properties.principalId") != made.Body.String("identity.principalId") || r.Body.String("properties.clientId") == "" ||
+		r.Body.String("name") != "default" || r.Body.String("tags.a") != "b" || r.Body.String("location") != "eastus" || r.Body.String("id") != at {
+		t.Errorf("%s", r.Raw)
+	}
+	e.Want(http.StatusNotFound, "GET", path+"/providers/Microsoft.ManagedIdentity/identities/other", nil)
+	e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", "", "PUT", at, `{}`)
 }

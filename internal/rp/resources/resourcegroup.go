@@ -80,6 +80,11 @@ func listGroups(ctx context.Context, req *arm.Request, parent arm.ID) (*arm.Page
 			if after != "" && arm.Key(r.ID) <= after {
 				continue
 			}
+			if ok, err := req.Sees(tx, r); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
 			doc, err := req.Kernel.Render(ctx, tx, r)
 			if err != nil {
 				return err

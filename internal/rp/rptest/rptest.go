@@ -168,6 +168,13 @@ func (a authorizer) AllowedInTx(tx store.Tx, principal, action string, data bool
 	return a.Authorizer.AllowedInTx(tx, principal, action, data, scope)
 }
 
+func (a authorizer) AssignedInTx(tx store.Tx, principal string, scope arm.ID) (bool, error) {
+	if !a.stored || principal == ObjectID(Owner) {
+		return principal == ObjectID(Owner), nil
+	}
+	return a.Authorizer.AssignedInTx(tx, principal, scope)
+}
+
 const identityBucket = "rptest.identity"
 
 // Directory is the principals that an Env knows: Owner, Guest, and the managed
@@ -211,6 +218,9 @@ func IdentityOf(resourceID string) string {
 // CreateIdentity implements arm.Identities.
 func (d *Directory) CreateIdentity(tx store.Tx, resourceID, name string) (arm.Identity, error) {
 	id := arm.Identity{PrincipalID: IdentityOf(resourceID), ClientID: IdentityOf(resourceID + "#client"), TenantID: Tenant}
+	if _, err := tx.Get(identityBucket, id.PrincipalID); !errors.Is(err, store.ErrNotFound) {
+		return id, err
+	}
 	return id, tx.Put(identityBucket, id.PrincipalID, []byte(name))
 }
 
