@@ -201,7 +201,7 @@ func (p *provider) checkSubnet(ctx context.Context, put *arm.Put) error {
 	id := body.String(path)
 	managed := IsolationMode(put.Parent) != IsolationDisabled
 	if id != "" && managed && put.Creating() {
-		return badNetwork(path, "The computes of workspace '%s' stand in its managed network, and cannot stand in the subnet '%s'.", put.Parent.Name(), id)
+		return validationError(path, "The computes of workspace '%s' stand in its managed network, and cannot stand in the subnet '%s'.", put.Parent.Name(), id)
 	}
 	if id == "" {
 		body.Delete("properties.properties.subnet")

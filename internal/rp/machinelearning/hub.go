@@ -42,12 +42,12 @@ func (p *provider) validateKind(ctx context.Context, put *arm.Put) error {
 	body := put.Resource.Body
 	body.Default("kind", kindDefault)
 	if e := put.Existing; e != nil && !isKind(e, body.String("kind")) {
-		return badNetwork("kind", "Workspace '%s' is of kind '%s', which cannot be changed to '%s'.", put.ID.Name(), e.Body.String("kind"), body.String("kind"))
+		return validationError("kind", "Workspace '%s' is of kind '%s', which cannot be changed to '%s'.", put.ID.Name(), e.Body.String("kind"), body.String("kind"))
 	}
 	body.Delete("properties.associatedWorkspaces") // is read from projects
 	if !isKind(put.Resource, kindProject) {
 		if body.String(hubID) != "" {
-			return badNetwork(hubID, "Only a workspace of kind %s has a hub.", kindProject)
+			return validationError(hubID, "Only a workspace of kind %s has a hub.", kindProject)
 		}
 		return nil
 	}
@@ -57,22 +57,22 @@ func (p *provider) validateKind(ctx context.Context, put *arm.Put) error {
 	}
 	for _, name := range inherited() {
 		if put.Request.Body.Has("properties." + name) {
-			return badNetwork("properties."+name, "The property '%s' of project '%s' is that of its hub, and cannot be set.", name, put.ID.Name())
+			return validationError("properties."+name, "The property '%s' of project '%s' is that of its hub, and cannot be set.", name, put.ID.Name())
 		}
 	}
 	parsed, err := arm.ParseID(body.String(hubID))
 	if err != nil || !strings.EqualFold(parsed.Type(), WorkspaceType) {
-		return badNetwork(hubID, "The property 'hubResourceId' of project '%s' is '%s', which is not the ID of a hub.", put.ID.Name(), body.String(hubID))
+		return validationError(hubID, "The property 'hubResourceId' of project '%s' is '%s', which is not the ID of a hub.", put.ID.Name(), body.String(hubID))
 	}
 	hub, err := p.kernel.Load(ctx, put.Tx, parsed)
 	if err != nil {
 		return err
 	}
 	if !isKind(hub, kindHub) {
-		return badNetwork(hubID, "Workspace '%s' is of kind '%s' and has no projects.", hub.ID, hub.Body.String("kind"))
+		return validationError(hubID, "Workspace '%s' is of kind '%s' and has no projects.", hub.ID, hub.Body.String("kind"))
 	}
 	if at, is := arm.NormalizeLocation(hub.Body.String("location")), arm.NormalizeLocation(body.String("location")); at != is {
-		return badNetwork("location", "Project '%s' is in location '%s', its hub in '%s'. They must be in the same.", put.ID.Name(), is, at)
+		return validationError("location", "Project '%s' is in location '%s', its hub in '%s'. They must be in the same.", put.ID.Name(), is, at)
 	}
 	inherit(put.Resource, hub)
 	return nil

@@ -301,7 +301,7 @@ func TestClusterRefusals(t *testing.T) {
 		{strings.Repeat("s", 17), attached("SynapseSpark", "Microsoft.Synapse/workspaces/w/bigDataPools/p"), 400, "BadRequest", "Compute name is invalid. It can include letters, digits and dashes."},
 		{"c-one", attached("Abacus", "Microsoft.Synapse/workspaces/w/bigDataPools/p"), 400, "BadRequest", "'Abacus' is not known"},
 		{"made", attached("AKS", "Microsoft.ContainerService/managedClusters/aks"), 400, "BadRequest", "cannot be changed"},
-		{"c-one", strings.Replace(cluster(size+scale), `"properties":{`, `"properties":{"resourceId":"` + account + `",`, 1), 400, "BadRequest", "stands for no resource"},
+		{"c-one", strings.Replace(cluster(size+scale), `"properties":{`, `"properties":{"resourceId":"`+account+`",`, 1), 400, "BadRequest", "stands for no resource"},
 		{"c-one", strings.Replace(cluster(size+scale), "SystemAssigned", "SystemAssigned, UserAssigned", 1), 400, "BadRequest", "not both"},
 		{"c-one", strings.Replace(cluster(size+scale), `"location":"eastus"`, `"location":"moon"`, 1), 400, "BadRequest", "moon"},
 		{"1c", cluster(size + scale), 400, "BadRequest", "begins with a letter"},

@@ -51,7 +51,7 @@ func provisioned(workspace *arm.Resource) bool {
 	return workspace.Body.String(networkStatus) == statusActive
 }
 
-func badNetwork(path, format string, args ...any) error {
+func validationError(path, format string, args ...any) error {
 	e := arm.BadRequest("ValidationError", format, args...)
 	e.Target = path
 	return e
@@ -66,7 +66,7 @@ func (p *provider) validateNetwork(put *arm.Put) error {
 	body := put.Resource.Body
 	put.Keep(managedNetwork, "properties.provisionNetworkNow")
 	if body.Has(managedNetwork) && body.Object(managedNetwork) == nil {
-		return badNetwork(managedNetwork, "The property 'managedNetwork' is not an object.")
+		return validationError(managedNetwork, "The property 'managedNetwork' is not an object.")
 	}
 	for _, name := range []string{"networkId", "status", "outboundRules"} {
 		body.Delete(managedNetwork + "." + name) // rules are resources of their own
@@ -77,18 +77,18 @@ func (p *provider) validateNetwork(put *arm.Put) error {
 	mode := body.String(isolationMode)
 	i := slices.IndexFunc([]string{IsolationDisabled, IsolationInternet, IsolationApprovedOnly}, func(m string) bool { return strings.EqualFold(m, mode) })
 	if i < 0 {
-		return badNetwork(isolationMode, "The isolation mode '%s' is not %s, %s or %s.", mode, IsolationDisabled, IsolationInternet, IsolationApprovedOnly)
+		return validationError(isolationMode, "The isolation mode '%s' is not %s, %s or %s.", mode, IsolationDisabled, IsolationInternet, IsolationApprovedOnly)
 	}
 	mode = []string{IsolationDisabled, IsolationInternet, IsolationApprovedOnly}[i]
 	body.Set(isolationMode, mode)
 	if sku := body.String(managedNetwork + ".firewallSku"); sku != "" && !strings.EqualFold(sku, "Standard") && !strings.EqualFold(sku, "Basic") {
-		return badNetwork(managedNetwork+".firewallSku", "The firewall SKU '%s' is not Standard or Basic.", sku)
+		return validationError(managedNetwork+".firewallSku", "The firewall SKU '%s' is not Standard or Basic.", sku)
 	}
 	if mode == IsolationDisabled && body.Bool("properties.provisionNetworkNow", false) && put.Creating() {
-		return badNetwork("properties.provisionNetworkNow", "A workspace whose isolation mode is %s has no network to provision.", mode)
+		return validationError("properties.provisionNetworkNow", "A workspace whose isolation mode is %s has no network to provision.", mode)
 	}
 	if mode != IsolationDisabled && body.String(serverlessSubnet) != "" {
-		return badNetwork(serverlessSubnet, "The computes of a workspace with a managed network cannot stand in the subnet '%s'.", body.String(serverlessSubnet))
+		return validationError(serverlessSubnet, "The computes of a workspace with a managed network cannot stand in the subnet '%s'.", body.String(serverlessSubnet))
 	}
 	if put.Existing == nil {
 		return nil
@@ -103,7 +103,7 @@ func (p *provider) checkIsolationChange(put *arm.Put, was, is string) error {
 		return nil
 	}
 	if was == IsolationApprovedOnly || is == IsolationDisabled {
-		return badNetwork(isolationMode, "The isolation mode of workspace '%s' is %s and cannot be changed to %s.", put.ID.Name(), was, is)
+		return validationError(isolationMode, "The isolation mode of workspace '%s' is %s and cannot be changed to %s.", put.ID.Name(), was, is)
 	}
 	if was != IsolationDisabled {
 		return nil
@@ -112,7 +112,7 @@ func (p *provider) checkIsolationChange(put *arm.Put, was, is string) error {
 		if err != nil {
 			return err
 		}
-		return badNetwork(isolationMode, "Workspace '%s' has computes, such as '%s'. Delete them before the workspace is given a managed network.", put.ID.Name(), c.Name())
+		return validationError(isolationMode, "Workspace '%s' has computes, such as '%s'. Delete them before the workspace is given a managed network.", put.ID.Name(), c.Name())
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (p *provider) putNetwork(ctx context.Context, put *arm.Put) error {
 	named := put.Request.Body.Object(managedNetwork + ".outboundRules")
 	if IsolationMode(put.Resource) == IsolationDisabled {
 		if len(named) > 0 {
-			return badNetwork(managedNetwork+".outboundRules", "A workspace whose isolation mode is %s has no outbound rules.", IsolationDisabled)
+			return validationError(managedNetwork+".outboundRules", "A workspace whose isolation mode is %s has no outbound rules.", IsolationDisabled)
 		}
 		return nil
 	}
@@ -186,10 +186,10 @@ func (p *provider) provisionNetwork(ctx context.Context, req *arm.Request) (*arm
 			return err
 		}
 		if isKind(ws, kindProject) {
-			return badNetwork("", "Project '%s' has the managed network of its hub, which is provisioned there.", ws.Name())
+			return validationError("", "Project '%s' has the managed network of its hub, which is provisioned there.", ws.Name())
 		}
 		if IsolationMode(ws) == IsolationDisabled {
-			return badNetwork("", "The isolation mode of workspace '%s' is %s: it has no network to provision.", ws.Name(), IsolationDisabled)
+			return validationError("", "The isolation mode of workspace '%s' is %s: it has no network to provision.", ws.Name(), IsolationDisabled)
 		}
 		by := arm.Author{Name: req.Caller.Name, Type: "Application"}
 		if req.Caller.Type == "User" {

@@ -52,14 +52,14 @@ func (p *provider) outboundRule() *arm.ResourceType {
 		},
 		Put: func(ctx context.Context, put *arm.Put) error {
 			if isKind(put.Parent, kindProject) {
-				return badNetwork("", "Project '%s' has the managed network of its hub, whose rules are changed there.", put.Parent.Name())
+				return validationError("", "Project '%s' has the managed network of its hub, whose rules are changed there.", put.Parent.Name())
 			}
 			w := ruleWriter{p: p, ctx: ctx, tx: put.Tx, workspace: put.Parent, by: put.Resource.ModifiedBy, now: put.Now}
 			return w.complete(put.Resource, put.Existing)
 		},
 		Delete: func(_ context.Context, d *arm.Delete) error {
 			if !d.Cascade && isSystemRule(d.Resource) {
-				return badNetwork("", "The outbound rule '%s' is of category %s and cannot be deleted.", d.Resource.Name(), d.Resource.Body.String("properties.category"))
+				return validationError("", "The outbound rule '%s' is of category %s and cannot be deleted.", d.Resource.Name(), d.Resource.Body.String("properties.category"))
 			}
 			return p.disconnect(d.Tx, d.Resource)
 		},
@@ -110,14 +110,14 @@ func ConnectionChanged(tx store.Tx, res *arm.Resources, connection *arm.Resource
 func (w ruleWriter) checkRule(r, existing *arm.Resource) error {
 	body := r.Body
 	if body.Object("properties") == nil {
-		return badNetwork("properties", "The property 'properties' of outbound rule '%s' is missing.", r.Name())
+		return validationError("properties", "The property 'properties' of outbound rule '%s' is missing.", r.Name())
 	}
 	typ, err := oneOf(body, "properties.type", RuleFQDN, RuleServiceTag, RulePrivateEndpoint)
 	if err != nil {
 		return err
 	}
 	if existing != nil && existing.Body.String("properties.type") != typ {
-		return badNetwork("properties.type", "The outbound rule '%s' is of type %s, which cannot be changed to %s.", r.Name(), existing.Body.String("properties.type"), typ)
+		return validationError("properties.type", "The outbound rule '%s' is of type %s, which cannot be changed to %s.", r.Name(), existing.Body.String("properties.type"), typ)
 	}
 	if existing != nil {
 		body.Default("properties.category", existing.Body.String("properties.category"))
@@ -131,14 +131,14 @@ func (w ruleWriter) checkRule(r, existing *arm.Resource) error {
 	// read and is sent back as it was is none
 	if system := existing != nil && isSystemRule(existing); system || category != categoryUser {
 		if !system || !sameRule(r, existing) {
-			return badNetwork("properties.category", "The outbound rule '%s' is of category %s: the service makes and changes these itself.", r.Name(), category)
+			return validationError("properties.category", "The outbound rule '%s' is of category %s: the service makes and changes these itself.", r.Name(), category)
 		}
 		return nil
 	}
 	if mode := IsolationMode(w.workspace); mode == IsolationDisabled {
-		return badNetwork("", "The isolation mode of workspace '%s' is %s: it has no outbound rules.", w.workspace.Name(), mode)
+		return validationError("", "The isolation mode of workspace '%s' is %s: it has no outbound rules.", w.workspace.Name(), mode)
 	} else if mode == IsolationInternet && typ != RulePrivateEndpoint {
-		return badNetwork("properties.type", "Only outbound rules of type %s are supported when the isolation mode is %s.", RulePrivateEndpoint, mode)
+		return validationError("properties.type", "Only outbound rules of type %s are supported when the isolation mode is %s.", RulePrivateEndpoint, mode)
 	}
 	switch typ {
 	case RuleFQDN:
@@ -163,7 +163,7 @@ func oneOf(body arm.Doc, path string, values ...string) (string, error) {
 	v := body.String(path)
 	i := slices.IndexFunc(values, func(s string) bool { return strings.EqualFold(s, v) })
 	if i < 0 {
-		return "", badNetwork(path, "The value '%s' of '%s' is not one of %s.", v, path, strings.Join(values, ", "))
+		return "", validationError(path, "The value '%s' of '%s' is not one of %s.", v, path, strings.Join(values, ", "))
 	}
 	body.Set(path, values[i])
 	return values[i], nil
@@ -184,11 +184,11 @@ func RuleNames(destination string) []string {
 func checkNames(body arm.Doc) error {
 	s, ok := body.Get(target).(string)
 	if !ok || s == "" {
-		return badNetwork(target, "The destination of an outbound rule of type %s is a domain name.", RuleFQDN)
+		return validationError(target, "The destination of an outbound rule of type %s is a domain name.", RuleFQDN)
 	}
 	for _, n := range RuleNames(s) {
 		if len(n) > 253 || !hostName.MatchString(n) {
-			return badNetwork(target, "The destination '%s' is not a domain name.", n)
+			return validationError(target, "The destination '%s' is not a domain name.", n)
 		}
 	}
 	return nil
@@ -198,17 +198,17 @@ var serviceTag = regexp.MustCompile(`^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$`)
 
 func checkServiceTag(body arm.Doc) error {
 	if body.Object(target) == nil {
-		return badNetwork(target, "The destination of an outbound rule of type %s is an object.", RuleServiceTag)
+		return validationError(target, "The destination of an outbound rule of type %s is an object.", RuleServiceTag)
 	}
 	prefixes := body.List(target + ".addressPrefixes")
 	if tag := body.String(target + ".serviceTag"); !serviceTag.MatchString(tag) && (tag != "" || len(prefixes) == 0) {
-		return badNetwork(target+".serviceTag", "The service tag '%s' is invalid.", tag)
+		return validationError(target+".serviceTag", "The service tag '%s' is invalid.", tag)
 	}
 	for _, v := range prefixes {
 		s, _ := v.(string)
 		_, err := netip.ParsePrefix(s)
 		if _, alone := netip.ParseAddr(s); err != nil && alone != nil {
-			return badNetwork(target+".addressPrefixes", "'%v' is not an address or a range of addresses.", v)
+			return validationError(target+".addressPrefixes", "'%v' is not an address or a range of addresses.", v)
 		}
 	}
 	if _, err := oneOf(body, target+".protocol", "*", "TCP", "UDP", "ICMP"); err != nil {
@@ -221,7 +221,7 @@ func checkServiceTag(body arm.Doc) error {
 	}
 	ports := body.String(target + ".portRanges")
 	if _, ok := ParsePorts(ports); !ok {
-		return badNetwork(target+".portRanges", "The port ranges '%s' are not ports and ranges of ports, with commas between them.", ports)
+		return validationError(target+".portRanges", "The port ranges '%s' are not ports and ranges of ports, with commas between them.", ports)
 	}
 	return nil
 }
@@ -260,7 +260,7 @@ func (w ruleWriter) checkEndpoint(r *arm.Resource) error {
 	id, group := body.String(target+".serviceResourceId"), body.String(target+".subresourceTarget")
 	parsed, err := arm.ParseID(id)
 	if err != nil || len(parsed.Providers) == 0 {
-		return badNetwork(target+".serviceResourceId", "'%s' is not the ID of a resource.", id)
+		return validationError(target+".serviceResourceId", "'%s' is not the ID of a resource.", id)
 	}
 	if !network.IsEndpointTarget(parsed.Type()) {
 		return arm.NotImplemented("outbound rules whose private endpoint leads to '%s'", parsed.Type())
@@ -274,14 +274,14 @@ func (w ruleWriter) checkEndpoint(r *arm.Resource) error {
 	}
 	groups, _ := network.EndpointGroups(resource)
 	if !slices.ContainsFunc(groups, func(g string) bool { return strings.EqualFold(g, group) }) {
-		return badNetwork(target+".subresourceTarget", "'%s' is no sub-resource of '%s'. Those are %s.", group, id, strings.Join(groups, ", "))
+		return validationError(target+".subresourceTarget", "'%s' is no sub-resource of '%s'. Those are %s.", group, id, strings.Join(groups, ", "))
 	}
 	for other, err := range w.p.kernel.Resources().Children(w.tx, w.workspace.ParsedID(), OutboundRuleType) {
 		if err != nil {
 			return err
 		}
 		if arm.Key(other.ID) != arm.Key(r.ID) && sameEndpoint(other, r) {
-			return badNetwork(target, "The outbound rule '%s' has this destination already.", other.Name())
+			return validationError(target, "The outbound rule '%s' has this destination already.", other.Name())
 		}
 	}
 	body.Default(target+".sparkEnabled", false)

@@ -177,7 +177,7 @@ func Provider(deps Deps) *arm.Provider {
 	p := &provider{Deps: deps, deleted: deletedWorkspaces()}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{p.workspace(), p.compute(), p.outboundRule()},
+		Types:     []*arm.ResourceType{p.workspace(), p.compute(), p.outboundRule(), p.connection()},
 		Actions: []arm.Action{
 			{Name: "locations/{}/vmSizes", Method: http.MethodGet, Permission: namespace + "/locations/vmsizes/read", Handle: p.vmSizes},
 			{Name: "locations/{}/usages", Method: http.MethodGet, Permission: namespace + "/locations/usages/read", Handle: p.usages},

@@ -131,10 +131,10 @@ func (w ruleWriter) putNamed(named arm.Doc) error {
 		}
 		props, ok := named[name].(map[string]any)
 		if !ok {
-			return badNetwork(managedNetwork+".outboundRules", "The outbound rule '%s' is not an object.", name)
+			return validationError(managedNetwork+".outboundRules", "The outbound rule '%s' is not an object.", name)
 		}
 		if existing == nil && !typ.Name.Pattern.MatchString(name) {
-			return badNetwork(managedNetwork+".outboundRules", "The name '%s' of an outbound rule is invalid. %s", name, typ.Name.Text)
+			return validationError(managedNetwork+".outboundRules", "The name '%s' of an outbound rule is invalid. %s", name, typ.Name.Text)
 		}
 		r := w.rule(name, props, existing)
 		if err := w.complete(r, existing); err != nil {

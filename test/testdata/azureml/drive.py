@@ -20,6 +20,8 @@ from azure.ai.ml.entities import (
     Data,
     Environment,
     Model,
+    PatTokenConfiguration,
+    WorkspaceConnection,
 )
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.identity import EnvironmentCredential
@@ -103,6 +105,18 @@ assert any(s.name == "Standard_DS2_v2" for s in client.compute.list_sizes())
 client.compute.begin_delete("sdk-cluster").result()
 refused("a deleted compute", lambda: client.compute.get("sdk-cluster"), ResourceNotFoundError)
 done("compute")
+
+# connections
+client.connections.create_or_update(WorkspaceConnection(
+    name="code", type="git", target="https://example.com/repo", credentials=PatTokenConfiguration(pat="token"), metadata={"team": "lab"},
+))
+code = client.connections.get("code")
+same("connection", (code.target, code.type, code.metadata, code.credentials.pat), ("https://example.com/repo", "git", {"team": "lab"}, None))
+same("connections", [c.name for c in client.connections.list()], ["code"])
+same("package feeds", [c.name for c in client.connections.list(connection_type="python_feed")], [])
+client.connections.delete("code")
+refused("a deleted connection", lambda: client.connections.get("code"), ResourceNotFoundError)
+done("connections")
 
 # datastores
 names = {d.name for d in client.datastores.list()}

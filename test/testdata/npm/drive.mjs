@@ -41,6 +41,19 @@ await client.computeOperations.beginDeleteAndWait(group, workspace, "js-cluster"
 await refused(client.computeOperations.get(group, workspace, "js-cluster"), 404);
 done("compute");
 
+// connections
+const repo = "https://example.com/repo";
+const code = await client.workspaceConnections.create(group, workspace, "code", {
+  properties: { authType: "PAT", category: "Git", target: repo, credentials: { pat: "token" } },
+});
+assert.equal(code.properties.target, repo);
+assert.equal(code.properties.credentials ?? null, null);
+assert.deepEqual(await names(client.workspaceConnections.list(group, workspace, { category: "Git" })), ["code"]);
+assert.deepEqual(await names(client.workspaceConnections.list(group, workspace, { target: "elsewhere" })), []);
+await client.workspaceConnections.delete(group, workspace, "code");
+await refused(client.workspaceConnections.get(group, workspace, "code"), 404);
+done("connections");
+
 // datastores
 assert.deepEqual(await names(client.datastores.list(group, workspace, { isDefault: true })), ["workspaceblobstore"]);
 const secrets = await client.datastores.listSecrets(group, workspace, "workspaceblobstore");
