@@ -326,6 +326,10 @@ func (k *Kernel) checkContainers(ctx context.Context, tx store.Tx, req *Request,
 	case t.isChild():
 		parent, err := k.Load(ctx, tx, id.Parent())
 		if e := (*Error)(nil); errors.As(err, &e) && e.Status == http.StatusNotFound && e.Code == "ResourceNotFound" {
+			if t.MakeParent != nil {
+				p.Parent, err = k.makeParent(ctx, tx, t, id.Parent())
+				return err
+			}
 			return Errorf(http.StatusNotFound, "ParentResourceNotFound",
 				"Can not perform requested operation on nested resource. Parent resource '%s' not found.", id.Parent().FullName())
 		}
@@ -344,6 +348,21 @@ func (k *Kernel) checkContainers(ctx context.Context, tx store.Tx, req *Request,
 		}
 	}
 	return nil
+}
+
+// makeParent makes the parent of a resource, whose own parent must be there.
+func (k *Kernel) makeParent(ctx context.Context, tx store.Tx, t *ResourceType, parent ID) (*Resource, error) {
+	if _, err := k.Load(ctx, tx, parent.Parent()); err != nil {
+		return nil, err
+	}
+	if err := k.types.lookup(t.parentType()).Name.check(t.parentType(), parent.Name()); err != nil {
+		return nil, err
+	}
+	r, err := t.MakeParent(ctx, tx, parent)
+	if err != nil {
+		return nil, err
+	}
+	return r, k.res.Put(tx, r)
 }
 
 func (k *Kernel) checkCommon(tx store.Tx, p *Put) error {

@@ -122,6 +122,9 @@ func (k *Kernel) Log() *slog.Logger { return k.cfg.Log }
 // Subscription is the ID of the one subscription.
 func (k *Kernel) Subscription() string { return k.cfg.Subscription }
 
+// Types are the descriptors, in the order of their names.
+func (k *Kernel) Types() []*ResourceType { return k.types.sortedTypes() }
+
 // Tenant is the ID of the directory.
 func (k *Kernel) Tenant() string { return k.cfg.Tenant }
 

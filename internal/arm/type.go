@@ -102,6 +102,9 @@ type ResourceType struct {
 	// Default makes the resource that is there without ever having been PUT,
 	// such as blobServices/default; nil, nil when there is none of that name.
 	Default func(ctx context.Context, tx store.Tx, id ID) (*Resource, error)
+	// MakeParent makes the parent that a PUT did not find, in its transaction, where
+	// Azure makes it by itself. Nil where the parent must be there.
+	MakeParent func(ctx context.Context, tx store.Tx, parent ID) (*Resource, error)
 	// List replaces the kernel's list of a collection where Azure filters or
 	// joins.
 	List func(ctx context.Context, req *Request, parent ID) (*Page, error)

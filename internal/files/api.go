@@ -98,7 +98,7 @@ func (s *Service) PutShareIn(tx store.Tx, account string, in Share) error {
 	if in.QuotaGiB != 0 {
 		rec.Quota = in.QuotaGiB
 	}
-	if in.Tier != "" && in.Tier != rec.Tier {
+	if in.Tier != "" && in.Tier != rec.Tier && (rec.Tier != "" || in.Tier != standardTier) {
 		rec.Tier, rec.Tiered = in.Tier, s.base.Clock.Now().UnixNano()
 	}
 	rec.Modified, rec.ETag = s.eng.stamp()

@@ -35,13 +35,16 @@ func (c *call) tier() (string, error) {
 	if v == "" {
 		return "", nil
 	}
-	for _, t := range []string{"TransactionOptimized", "Hot", "Cool", "Premium"} {
+	for _, t := range []string{standardTier, "Hot", "Cool", "Premium"} {
 		if strings.EqualFold(t, v) && (t == "Premium") == (c.Account.Kind == "FileStorage") {
 			return t, nil
 		}
 	}
 	return "", storage.BadHeader("x-ms-access-tier", v)
 }
+
+// standardTier is that of a share of a standard account that was given none.
+const standardTier = "TransactionOptimized"
 
 // tierOf is the tier of a share that was given none.
 func tierOf(a *storage.Account, rec *shareRec) string {
@@ -51,7 +54,7 @@ func tierOf(a *storage.Account, rec *shareRec) string {
 	case a.Kind == "FileStorage":
 		return "Premium"
 	}
-	return "TransactionOptimized"
+	return standardTier
 }
 
 func (c *call) listShares() error {

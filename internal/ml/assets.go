@@ -83,33 +83,23 @@ func (s *Service) containerType(a asset) *arm.ResourceType {
 			r.Body.Default("properties.nextVersion", "1")
 			return nil
 		},
-		Default: func(_ context.Context, tx store.Tx, id arm.ID) (*arm.Resource, error) {
+		Default: func(_ context.Context, _ store.Tx, id arm.ID) (*arm.Resource, error) {
 			if a.plural == "environments" && curated(id.Name()) {
 				return curatedContainer(id), nil
 			}
-			return s.implyContainer(tx, id)
+			return nil, nil
 		},
 		List: s.listAssets(a.plural),
 	}
 }
 
-// implyContainer is what makes the container of a first version: the kernel asks
-// for the parent of what is PUT in the write transaction, and there it is made.
-// In any other transaction it is just not there.
-func (s *Service) implyContainer(tx store.Tx, id arm.ID) (*arm.Resource, error) {
-	if !assetName().MatchString(id.Name()) {
-		return nil, nil
-	}
+// impliedContainer is the container that a first version makes.
+func (s *Service) impliedContainer(_ context.Context, _ store.Tx, id arm.ID) (*arm.Resource, error) {
 	now := s.cfg.Clock.Now()
-	r := &arm.Resource{
+	return &arm.Resource{
 		ID: id.String(), UID: uuid.NewString(), ETag: uuid.NewString(), Created: now, Modified: now, Private: arm.Doc{},
 		Body: arm.Doc{"properties": map[string]any{"isArchived": false, "tags": map[string]any{}, "properties": map[string]any{}}},
-	}
-	err := s.kernel.Resources().Put(tx, r)
-	if err != nil && strings.Contains(err.Error(), "read-only") {
-		return nil, nil
-	}
-	return r, err
+	}, nil
 }
 
 func (s *Service) versionType(a asset) *arm.ResourceType {
@@ -119,6 +109,7 @@ func (s *Service) versionType(a asset) *arm.ResourceType {
 		SystemData: true,
 		PutStatus:  [2]int{http.StatusCreated, http.StatusOK},
 		Methods:    []string{http.MethodGet, http.MethodPut, http.MethodDelete},
+		MakeParent: s.impliedContainer,
 		SortKey:    func(r *arm.Resource) string { return newestFirst(r.Created) },
 		Validate: func(ctx context.Context, p *arm.Put) error {
 			props := p.Resource.Body.Object("properties")

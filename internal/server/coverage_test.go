@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -20,7 +19,6 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/files"
-	"github.com/azimuth-ml/azimuth/internal/home"
 	"github.com/azimuth-ml/azimuth/internal/queue"
 	"github.com/azimuth-ml/azimuth/internal/storage"
 	"github.com/azimuth-ml/azimuth/internal/table"
@@ -34,7 +32,7 @@ const coverageDir = "../../docs/coverage"
 // those that it says it does not have with the checked-in list, so that the list
 // changes on purpose only.
 func TestCoverage(t *testing.T) {
-	s := openTestServer(t)
+	s := open(t)
 	token, err := s.dir.Token(t.Context(), s.owner.ObjectID, audienceManagement)
 	if err != nil {
 		t.Fatal(err)
@@ -77,25 +75,6 @@ func TestCoverage(t *testing.T) {
 			t.Errorf("%s is not up to date:\n%s\nIf that is meant: go test ./internal/server -run Coverage -update", path, lineDiff(string(got), want))
 		}
 	}
-}
-
-// openTestServer opens a server on a new home, without serving.
-func openTestServer(t *testing.T) *Server {
-	t.Helper()
-	d := home.Dir(filepath.Join(t.TempDir(), "home"))
-	if err := d.Make(); err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(t.Context(), Config{Home: d, Listen: "127.0.0.1:0", Version: "test", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
 }
 
 // operationRow is a line of testdata/operations.txt.

@@ -86,7 +86,7 @@ func (p *provider) item(k itemKind) *arm.ResourceType {
 			if err != nil {
 				return err
 			}
-			i, err := k.items.Item(ctx, put.Tx, account.UID, put.ID.Name())
+			i, err := k.items.Item(ctx, put.Tx, account.UID, itemName(put.ID))
 			if err != nil {
 				return err
 			}
@@ -111,14 +111,14 @@ func (p *provider) item(k itemKind) *arm.ResourceType {
 				return err
 			}
 			d.After(p.Containers.Reclaim)
-			return k.items.DeleteItem(ctx, d.Tx, account.UID, d.ID.Name())
+			return k.items.DeleteItem(ctx, d.Tx, account.UID, itemName(d.ID))
 		},
 		Default: func(ctx context.Context, tx store.Tx, id arm.ID) (*arm.Resource, error) {
 			account, err := p.accountOf(ctx, tx, id)
 			if err != nil {
 				return nil, err
 			}
-			i, err := k.items.Item(ctx, tx, account.UID, id.Name())
+			i, err := k.items.Item(ctx, tx, account.UID, itemName(id))
 			if err != nil {
 				return nil, err
 			}
@@ -132,6 +132,10 @@ func (p *provider) item(k itemKind) *arm.ResourceType {
 		},
 	}
 }
+
+// itemName is what an item is looked up by: IDs are in any case, and names of
+// queues and shares in lower case only. Tables are found in any.
+func itemName(id arm.ID) string { return strings.ToLower(id.Name()) }
 
 func (p *provider) listItems(ctx context.Context, req *arm.Request, parent arm.ID, items Items, resource func(*arm.Resource, *Item) *arm.Resource) (*arm.Page, error) {
 	for _, name := range []string{"$filter", "$expand"} {
