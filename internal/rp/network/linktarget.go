@@ -72,6 +72,28 @@ func findTarget(typ string) (linkTarget, bool) {
 	return all[i], true
 }
 
+// PrivateName is a host of a resource that private endpoints lead to: the group of the
+// endpoint, and the zone and record that its name has in private DNS.
+type PrivateName struct{ Host, Group, Zone, Record string }
+
+// PrivateNames are the hosts of a resource that private endpoints lead to; none of
+// a resource that they do not lead to.
+func PrivateNames(r *arm.Resource) []PrivateName {
+	t, ok := findTarget(r.ParsedID().Type())
+	if !ok {
+		return nil
+	}
+	var out []PrivateName
+	for _, g := range t.groups(r) {
+		for _, m := range g.members {
+			for _, n := range m.names {
+				out = append(out, PrivateName{Host: n.fqdn, Group: g.id, Zone: n.zone, Record: n.record})
+			}
+		}
+	}
+	return out
+}
+
 func (t linkTarget) connectionType() string { return t.typ + "/privateEndpointConnections" }
 
 // storageGroups are the services that an account has, and their secondaries.

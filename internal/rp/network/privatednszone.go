@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/http"
 	"regexp"
 	"strings"
@@ -117,6 +118,11 @@ func (p *provider) zoneLinkType() *arm.ResourceType {
 			return p.count(d.Tx, zone, countLinks, -1, 0)
 		},
 	}
+}
+
+// ZoneLinks yields the links of private DNS zones to a virtual network.
+func ZoneLinks(tx store.Tx, res *arm.Resources, networkID string) iter.Seq2[*arm.Resource, error] {
+	return res.Find(tx, zoneLinkType, useEntry(networkID))
 }
 
 func (p *provider) putZoneLink(ctx context.Context, put *arm.Put) error {

@@ -109,6 +109,19 @@ func (p *provider) defaultSecurityRuleType() *arm.ResourceType {
 	}
 }
 
+// DefaultRules are the rules of a direction, "Inbound" or "Outbound", that every group
+// ends with.
+func DefaultRules(group, direction string) []*arm.Resource {
+	var out []*arm.Resource
+	for _, v := range defaultRules(group) {
+		m, _ := v.(map[string]any)
+		if doc := arm.Doc(m); doc.String("properties.direction") == direction {
+			out = append(out, &arm.Resource{ID: doc.String("id"), Body: doc})
+		}
+	}
+	return out
+}
+
 // defaultRules are the six rules that Azure puts at the end of every group:
 // https://learn.microsoft.com/azure/virtual-network/network-security-groups-overview#default-security-rules
 func defaultRules(group string) []any {
