@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +31,9 @@ type Config struct {
 	Dir string
 	// Address is the server's host and port.
 	Address string
+	// Proxy identifies clients to the proxy, as somewhere in the cloud's networks;
+	// nil is the user's machine. Java takes no such credential from its options.
+	Proxy *url.Userinfo
 	// CACertificate is the server's CA certificate in PEM.
 	CACertificate []byte
 	// Credentials are what clients sign in with.
@@ -113,7 +117,7 @@ func prepare(cfg Config) (*Env, error) {
 		return nil, err
 	}
 	c := cfg.Credentials
-	proxy := "http://" + cfg.Address
+	proxy := (&url.URL{Scheme: "http", User: cfg.Proxy, Host: cfg.Address}).String()
 	noProxy := "localhost,127.0.0.1,::1"
 	env.Vars = map[string]string{
 		outerVar: string(outer),

@@ -72,6 +72,11 @@ type Config struct {
 	// routed. The default is clients on this machine: anything else would make
 	// the port an open relay.
 	AllowRelay func(*http.Request) bool
+	// Admit decides about a proxy client's call to a host, for connections (CONNECT)
+	// and for requests over plain HTTP: a *Denial is what the client is answered. user
+	// and password are its proxy credential, and given says that it has one. Nil
+	// admits all.
+	Admit func(ctx context.Context, user, password string, given bool, host string, port int) error
 	// Logger receives one record per request at debug level. Nil discards.
 	Logger *slog.Logger
 	// Grace is how long requests in flight may take to finish once Serve's
@@ -81,6 +86,16 @@ type Config struct {
 	// Zero means DefaultReadHeaderTimeout.
 	ReadHeaderTimeout time.Duration
 }
+
+// Denial is why a proxy client may not call a host.
+type Denial struct {
+	// Status is 403, or 407 for a credential that is not accepted.
+	Status int
+	Reason string
+}
+
+// Error implements error.
+func (d *Denial) Error() string { return d.Reason }
 
 // Gateway serves one routing table. It is safe for concurrent use and may serve
 // several listeners.

@@ -72,6 +72,15 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx = context.WithValue(ctx, credentialKey{}, cred)
 	}
 	handler, how := g.dispatch(r, info)
+	if how.proxied {
+		port := r.URL.Port()
+		if port == "" {
+			port = "80"
+		}
+		if !g.admitted(w, r, cred, hostOnly(r.Host), port) {
+			return
+		}
+	}
 	r = r.WithContext(ctx) // a copy: the server keeps its own
 	toOrigin(r, how.forwarded)
 
@@ -115,6 +124,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 type treatment struct {
 	arm       bool // echo correlation headers
 	forwarded bool // goes to another server: leave it as it is
+	proxied   bool // is a proxy client's, over plain HTTP
 }
 
 // dispatch picks the handler of a request by its host and the way it came.
@@ -124,7 +134,7 @@ func (g *Gateway) dispatch(r *http.Request, info connInfo) (http.Handler, treatm
 	proxied := r.URL.IsAbs() && !info.tls && info.connectHost == ""
 	if proxied || info.tls || info.connectHost != "" {
 		if route, ok := g.route(host); ok {
-			return route.Handler, treatment{arm: route.Correlate}
+			return route.Handler, treatment{arm: route.Correlate, proxied: proxied}
 		}
 	}
 	switch {
@@ -133,7 +143,7 @@ func (g *Gateway) dispatch(r *http.Request, info connInfo) (http.Handler, treatm
 	case proxied && isLoopbackName(host) && samePort(r, info):
 		return local(), treatment{}
 	case proxied:
-		return http.HandlerFunc(g.serveForward), treatment{forwarded: true}
+		return http.HandlerFunc(g.serveForward), treatment{forwarded: true, proxied: true}
 	default:
 		return local(), treatment{}
 	}

@@ -55,6 +55,9 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, info connInfo,
 		return
 	}
 	name := hostOnly(r.Host)
+	if !g.admitted(w, r, cred, name, port) {
+		return
+	}
 	if _, routed := g.route(name); routed {
 		c, err := g.hijack(w, info)
 		if err != nil {
@@ -85,6 +88,33 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, info connInfo,
 		return
 	}
 	g.tunnel(info.serving, c, up)
+}
+
+// admitted reports whether the client may call a host, and answers it when not.
+func (g *Gateway) admitted(w http.ResponseWriter, r *http.Request, cred credential, host, port string) bool {
+	if g.cfg.Admit == nil {
+		return true
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		relayError(w, http.StatusBadRequest, fmt.Sprintf("%q is no port", port))
+		return false
+	}
+	err = g.cfg.Admit(r.Context(), cred.user, cred.password, cred.given, host, int(n))
+	var denied *Denial
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &denied):
+		if denied.Status == http.StatusProxyAuthRequired {
+			w.Header().Set("Proxy-Authenticate", `Basic realm="azimuth"`)
+		}
+		relayError(w, denied.Status, denied.Reason)
+	default:
+		g.log.Error("decide about a call", keyHost, host, keyError, err)
+		relayError(w, http.StatusInternalServerError, "the server failed to decide about this call")
+	}
+	return false
 }
 
 func (g *Gateway) tunnel(s *serving, c *conn, up net.Conn) {
