@@ -13,12 +13,15 @@ import (
 )
 
 func (a *app) execCommand() *cobra.Command {
+	from := ""
 	cmd := &cobra.Command{
 		Use:                   "exec -- COMMAND [ARGS…]",
 		DisableFlagsInUseLine: true,
 		Short:                 "Run any Azure client against this cloud",
-		Long:                  "Run a command, and all it starts, against this cloud. Its exit code is kept.",
-		Example:               "  azimuth exec -- az group list\n  azimuth exec -- terraform plan",
+		Long: `Run a command, and all it starts, against this cloud. Its exit code is kept.
+With --from it runs as on a machine in one of the cloud's subnets, as a jump host or an
+agent in a private network would.`,
+		Example: "  azimuth exec -- az group list\n  azimuth exec -- terraform plan\n  azimuth exec --from my-vnet/my-subnet -- az storage blob list …",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("say which command to run: azimuth exec -- COMMAND")
@@ -28,13 +31,14 @@ func (a *app) execCommand() *cobra.Command {
 				return err
 			}
 			defer s.close()
-			e, err := a.clientEnv(cmd.Context(), s)
+			e, err := a.clientEnvAt(cmd.Context(), s, from)
 			if err != nil {
 				return err
 			}
 			return a.run(args, e.Apply(os.Environ()))
 		},
 	}
+	cmd.Flags().StringVar(&from, "from", "", "the subnet, compute or node to run it as, by name or ID (default: this machine, on the internet)")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
 }

@@ -145,7 +145,7 @@ Start with:  azimuth up examples/workspace`,
 	root.MarkPersistentFlagDirname("home")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
-		a.identityCommand(), a.faultCommand(),
+		a.identityCommand(), a.faultCommand(), a.networkCommand(),
 		a.serveCommand(), a.upCommand(), a.downCommand(), a.terraformCommand(),
 		a.envCommand(), a.execCommand(), a.statusCommand(), a.stopCommand(), a.resetCommand(),
 		a.doctorCommand(), a.sealCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.topCommand(), a.logsCommand(), a.mlCommand(),

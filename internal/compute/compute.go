@@ -19,6 +19,8 @@ import (
 var (
 	// ErrPoolNotFound says that no such pool exists.
 	ErrPoolNotFound = errors.New("compute: no such pool")
+	// ErrNodeNotFound says that no such node exists.
+	ErrNodeNotFound = errors.New("compute: no such node")
 	// ErrItemNotFound says that no such item exists.
 	ErrItemNotFound = errors.New("compute: no such item")
 	// ErrItemExists says that an item of this ID was submitted before.

@@ -115,6 +115,25 @@ func (m *Manager) Nodes(tx store.Tx, poolID string) ([]Node, error) {
 	return out, nil
 }
 
+// NodeAndPool returns a node and the pool that it is of, or ErrNodeNotFound.
+func (m *Manager) NodeAndPool(tx store.Tx, nodeID string) (Node, Pool, error) {
+	n, err := m.nodes.Get(tx, nodeID)
+	if errors.Is(err, store.ErrNotFound) {
+		return Node{}, Pool{}, fmt.Errorf("%w: %s", ErrNodeNotFound, nodeID)
+	}
+	if err != nil {
+		return Node{}, Pool{}, fmt.Errorf("node: %w", err)
+	}
+	p, err := m.pools.Get(tx, n.PoolID)
+	if errors.Is(err, store.ErrNotFound) {
+		return Node{}, Pool{}, fmt.Errorf("%w: %s, of a pool that is gone", ErrNodeNotFound, nodeID)
+	}
+	if err != nil {
+		return Node{}, Pool{}, fmt.Errorf("pool of a node: %w", err)
+	}
+	return *n, p.Pool, nil
+}
+
 // ItemStatus is how an item is.
 type ItemStatus struct {
 	Item

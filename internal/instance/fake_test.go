@@ -311,7 +311,7 @@ func (w *world) start() {
 	svc, err := New(Config{
 		Store: w.store, Clock: w.clock, Wall: w.clock.Now, Runner: w.runner, Dir: filepath.Join(w.dir, "disks"),
 		Files: w, Identities: w, Access: w, Sealer: w.sealer, BaseEnv: []string{"PATH=/bin"},
-		NodeEnv: func() []string { return []string{"HTTPS_PROXY=http://proxy"} }, Origin: w.origin, Jupyter: func() (Jupyter, error) { return w.jupyter() },
+		NodeEnv: func(string) []string { return []string{"HTTPS_PROXY=http://proxy"} }, Origin: w.origin, Jupyter: func() (Jupyter, error) { return w.jupyter() },
 	})
 	if err != nil {
 		w.Fatal(err)

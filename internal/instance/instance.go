@@ -46,6 +46,10 @@ type Spec struct {
 	Schedules []Schedule `json:"schedules,omitempty"`
 	// SSH says that its owner asked for SSH, which there is not.
 	SSH bool `json:"ssh,omitempty"`
+	// SubnetID is the ARM ID of the subnet that it stands in, or "", and SubnetPrefix
+	// the address range of that.
+	SubnetID     string `json:"subnetId,omitempty"`
+	SubnetPrefix string `json:"subnetPrefix,omitempty"`
 }
 
 // Trigger is who asked for an operation, in Azure's words.
@@ -130,9 +134,9 @@ type Config struct {
 	Access     Access
 	Sealer     Sealer
 	// BaseEnv is what processes have of the server's environment, NodeEnv what
-	// leads Azure's names here. Both are "KEY=value".
+	// leads Azure's names here on the instance with an ARM ID. Both are "KEY=value".
 	BaseEnv []string
-	NodeEnv func() []string
+	NodeEnv func(id string) []string
 	// Origin is where a browser without a proxy reaches Local, such as
 	// "http://127.0.0.1:4443".
 	Origin string

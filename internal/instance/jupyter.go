@@ -146,7 +146,7 @@ func (s *Service) prepare(ctx context.Context, r *record, jupyter Jupyter) (*com
 		"HOME": filepath.Join(disk, "home"), "JUPYTER_CONFIG_DIR": filepath.Join(disk, "config"),
 		"JUPYTER_RUNTIME_DIR": filepath.Join(disk, "runtime"), "TMPDIR": filepath.Join(disk, "tmp"),
 	}
-	env := append(append(append([]string{}, s.cfg.BaseEnv...), s.cfg.NodeEnv()...), identity...)
+	env := append(append(append([]string{}, s.cfg.BaseEnv...), s.cfg.NodeEnv(r.Spec.ID)...), identity...)
 	for name, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, task, err

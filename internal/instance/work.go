@@ -339,6 +339,7 @@ func (s *Service) bringUp(ctx context.Context, r *record) (outcome, error) {
 		s.mu.Unlock()
 		_, err = s.cfg.Runner.StartNode(ctx, compute.NodeSpec{
 			ID: node, PoolID: sp.ID, VMSize: sp.VMSize, VCPUs: sp.VCPUs, MemoryGiB: sp.MemoryGiB, GPUs: sp.GPUs,
+			SubnetID: sp.SubnetID, SubnetPrefix: sp.SubnetPrefix,
 		})
 	}
 	switch {

@@ -37,6 +37,8 @@ type Puller struct {
 	// Compute is the name of the compute that the job runs on, and Principal the
 	// object ID of its managed identity, "" for none.
 	Compute, Principal string
+	// Node is the ID of a node that the job runs on.
+	Node string
 	// Registry is the ARM ID of the workspace's registry, or "". Its admin user stands
 	// in for an identity, if it is on.
 	Registry string
@@ -45,7 +47,7 @@ type Puller struct {
 // puller is the one for a job's image.
 func (x *execution) puller() Puller {
 	_, principal := x.identity()
-	by := Puller{Compute: lastSegment(x.run.Compute), Principal: principal, Registry: x.ws.Registry}
+	by := Puller{Compute: lastSegment(x.run.Compute), Principal: principal, Registry: x.ws.Registry, Node: x.node}
 	if x.run.Pool != "" {
 		by.Compute = "serverless"
 	}

@@ -128,6 +128,15 @@ func (s *Service) serveData(r *http.Request) (any, error) {
 // a workspace. A job's token reaches its own runs by being that job's; for all
 // else it can do what the job's submitter may. Errors are *arm.Error.
 func (s *Service) visit(r *http.Request, workspaceID, action string) (*visit, error) {
+	v, err := s.authorized(r, workspaceID, action)
+	if err != nil || s.cfg.Network == nil {
+		return v, err
+	}
+	return v, s.cfg.Network.Admits(r.Context(), v.ws.GUID, v.ws.privateHost())
+}
+
+// authorized is visit without the networks.
+func (s *Service) authorized(r *http.Request, workspaceID, action string) (*visit, error) {
 	ctx := r.Context()
 	id, err := arm.ParseID(workspaceID)
 	if err != nil {

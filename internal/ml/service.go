@@ -126,8 +126,19 @@ type Authorizer interface {
 	Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error)
 }
 
+// Network decides what gets through the networks.
+type Network interface {
+	// FromNode returns why calls of a node do not reach a host, in a sentence for
+	// people, or nil.
+	FromNode(ctx context.Context, nodeID, host string) error
+	// Admits returns the *arm.Error that a request to a workspace is refused with for
+	// where it comes from, or nil. The workspace is named by its workspace ID and the
+	// host of its data plane.
+	Admits(ctx context.Context, guid, host string) error
+}
+
 // Config is what a Service needs. All fields are required but BaseEnv, NodeEnv,
-// Ticks and Log.
+// Network, Ticks and Log.
 type Config struct {
 	Store         store.Store
 	Clock         clock.Clock
@@ -145,6 +156,8 @@ type Config struct {
 	// NodeEnv is what a node adds, such as the proxy and the CA bundle that make
 	// Azure's names lead here.
 	NodeEnv func(nodeID string) []string
+	// Network decides what nodes and clients reach; without one, everything.
+	Network Network
 	// Environments prepares the conda files of environments. Without it, jobs run
 	// with what the machine has.
 	Environments Environments

@@ -35,13 +35,18 @@ type place struct {
 // typeFile is the type of datastores that are file shares.
 const typeFile = "AzureFile"
 
-// url is where it is, for people.
-func (p *place) url() string {
+// host is the service that it is in.
+func (p *place) host() string {
 	service := "blob"
 	if p.Type == typeFile {
 		service = "file"
 	}
-	return fmt.Sprintf("https://%s.%s.core.windows.net/%s/%s", p.Account, service, p.Container, p.Path)
+	return p.Account + "." + service + ".core.windows.net"
+}
+
+// url is where it is, for people.
+func (p *place) url() string {
+	return fmt.Sprintf("https://%s/%s/%s", p.host(), p.Container, p.Path)
 }
 
 var datastoreURI = sync.OnceValue(func() *regexp.Regexp {

@@ -40,6 +40,8 @@ type execution struct {
 	prepared *environment.Environment
 	// image is the container image that the job runs in, if it does.
 	image string
+	// node is the first of its nodes.
+	node string
 }
 
 // load reads a job for its execution. When only its results are to be collected,
@@ -168,6 +170,12 @@ func (s *Service) Prepare(ctx context.Context, item compute.Item, nodes []comput
 		return r.move(eventPrepare, s.cfg.Clock.Now())
 	})
 	if err != nil {
+		return nil, err
+	}
+	if len(nodes) > 0 {
+		x.node = nodes[0].ID
+	}
+	if err := s.checkNetwork(ctx, x, nodes); err != nil {
 		return nil, err
 	}
 	roots := make([]string, len(nodes))

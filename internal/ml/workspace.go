@@ -62,6 +62,12 @@ func (w *workspace) blobContainer() string { return "azureml-blobstore-" + w.GUI
 // host is the workspace's data plane.
 func (w *workspace) host() string { return w.Location + ".api.azureml.ms" }
 
+// privateHost is the host of its own that the workspace has, which private endpoints
+// lead to. Whoever calls another host of its data plane is let in by the same rules.
+func (w *workspace) privateHost() string {
+	return w.GUID + ".workspace." + w.Location + ".api.azureml.ms"
+}
+
 // path is the workspace's ID as data plane paths have it.
 func (w *workspace) path() string {
 	return "/subscriptions/" + w.id.Subscription + "/resourceGroups/" + w.id.ResourceGroup +

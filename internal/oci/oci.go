@@ -42,6 +42,10 @@ type Registry struct {
 	// ManagementTokens says that tokens for Resource Manager are taken in exchange,
 	// and not only those for the registry service.
 	ManagementTokens bool
+	// Refused says that the caller's network may not reach the registry, and Client
+	// is the address that the caller is told it has.
+	Refused bool
+	Client  string
 }
 
 // Registries looks registries up.

@@ -116,6 +116,10 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if reg.Refused {
+		return &apiError{Status: http.StatusForbidden, Code: "DENIED",
+			Message: "client with IP '" + reg.Client + "' is not allowed access. Refer https://aka.ms/acr/firewall to grant access."}
+	}
 	c := &call{Service: s, ctx: r.Context(), w: w, r: r, reg: reg, now: s.cfg.Clock.Now()}
 	path := strings.TrimPrefix(r.URL.Path, "/")
 	switch {

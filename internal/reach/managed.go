@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
-	"github.com/azimuth-ml/azimuth/internal/rp/network"
 )
 
 const typeOutboundRule = typeWorkspace + "/outboundRules"
@@ -17,9 +16,9 @@ const (
 	modeApproved = "allowonlyapprovedoutbound"
 )
 
-// Isolated reports whether a workspace has a managed network, in which its computes
-// stand that are in no subnet.
-func Isolated(workspace *arm.Resource) bool {
+// isolated reports whether a workspace has a managed network, in which its computes
+// stand.
+func isolated(workspace *arm.Resource) bool {
 	mode := strings.ToLower(workspace.Body.String("properties.managedNetwork.isolationMode"))
 	return mode != "" && mode != modeDisabled
 }
@@ -30,79 +29,58 @@ type outboundRule struct {
 	body           arm.Doc // its properties
 }
 
-// outboundRules are the rules that people gave a managed network, wherever they were
-// written: as resources of their own or in the workspace's document.
+// outboundRules are the rules of a managed network: those that people gave it, and
+// those that Azure makes for what every workspace needs.
 func (d *decision) outboundRules(ws *arm.Resource) ([]outboundRule, error) {
 	var out []outboundRule
-	seen := map[string]bool{}
-	add := func(id, name string, body arm.Doc) {
-		if seen[strings.ToLower(name)] || body == nil {
-			return
-		}
-		seen[strings.ToLower(name)] = true
-		if status := body.String("status"); strings.EqualFold(status, "Inactive") || strings.EqualFold(status, "Deleting") || strings.EqualFold(status, "Failed") {
-			d.step("The outbound rule %s is %s.", name, status)
-			return
-		}
-		out = append(out, outboundRule{id, name, strings.ToLower(body.String("type")), body})
-	}
 	for r, err := range d.w.Children(ws.ParsedID(), typeOutboundRule) {
 		if err != nil {
 			return nil, err
 		}
-		add(r.ID, r.Name(), r.Body.Object("properties"))
+		body := r.Body.Object("properties")
+		if status := body.String("status"); !strings.EqualFold(status, "Active") {
+			d.step("The outbound rule %s is %s.", r.Name(), status)
+			continue
+		}
+		out = append(out, outboundRule{r.ID, r.Name(), strings.ToLower(body.String("type")), body})
 	}
-	inline := ws.Body.Object("properties.managedNetwork.outboundRules")
-	for name := range inline {
-		m, _ := inline[name].(map[string]any)
-		add(ws.ID+"/outboundRules/"+name, name, m)
-	}
-	slices.SortFunc(out, func(a, b outboundRule) int { return strings.Compare(a.name, b.name) })
 	return out, nil
 }
 
-// requiredTags are the service tags that every managed network lets out, as Azure's
-// documentation of the required rules lists them:
-// https://learn.microsoft.com/azure/machine-learning/how-to-managed-network#list-of-required-rules
-func requiredTags() []string {
-	return []string{"azureactivedirectory", "azuremachinelearning", "batchnodemanagement", "azureresourcemanager", "azurefrontdoor.firstparty", "microsoftcontainerregistry", "azuremonitor"}
+// managedBy is the workspace that has the managed network of a workspace: itself, or
+// the hub of a project; nil when there is none.
+func (d *decision) managedBy(id string) (*arm.Resource, error) {
+	ws, err := d.get(id)
+	if err != nil || ws == nil || !strings.EqualFold(ws.Body.String("kind"), "Project") {
+		return ws, err
+	}
+	return d.get(ws.Body.String("properties.hubResourceId"))
 }
 
 // fromManaged decides about a node in the managed network of a workspace.
 func (d *decision) fromManaged() error {
-	ws, err := d.get(d.src.Workspace)
+	ws, err := d.managedBy(d.src.Workspace)
 	if err != nil {
 		return err
 	}
-	if ws == nil || !Isolated(ws) {
-		d.src.Azure = true
+	d.src.Azure = true
+	if ws == nil || !isolated(ws) {
 		return d.public()
 	}
-	mode := ws.Body.String("properties.managedNetwork.isolationMode")
-	approvedOnly := strings.EqualFold(mode, modeApproved)
 	rules, err := d.outboundRules(ws)
 	if err != nil {
 		return err
 	}
-	if ok, err := d.overManagedEndpoint(ws, rules, approvedOnly); err != nil || ok {
-		return err
+	if d.overManagedEndpoint(ws, rules) {
+		return nil
 	}
-	if !approvedOnly {
+	if mode := ws.Body.String("properties.managedNetwork.isolationMode"); !strings.EqualFold(mode, modeApproved) {
 		d.step("The managed network of %s lets everything out (%s).", ws.Name(), mode)
-		d.src.Azure = true
 		return d.public()
-	}
-	for _, tag := range requiredTags() {
-		if slices.Contains(d.dst.tags, tag) {
-			d.step("The service tag %s is among those that every managed network lets out.", properTag(tag))
-			d.src.Azure = true
-			return d.public()
-		}
 	}
 	for _, r := range rules {
 		if d.approves(r) {
 			d.step("The outbound rule %s (%s) of %s lets it out.", r.name, r.body.String("type"), ws.Name())
-			d.src.Azure = true
 			return d.public()
 		}
 	}
@@ -136,39 +114,23 @@ func (d *decision) approves(r outboundRule) bool {
 	return false
 }
 
-// overManagedEndpoint ends the decision when a private endpoint of the managed
-// network leads to the target: one that a rule asks for, or one of those that
-// Azure makes to what belongs to the workspace, which it makes to all of it when
-// only approved calls go out, and else to what has no public door.
-func (d *decision) overManagedEndpoint(ws *arm.Resource, rules []outboundRule, always bool) (bool, error) {
-	if d.dst.resource == nil || len(d.dst.names) == 0 && d.dst.typ != typeWorkspace {
-		return false, nil
+// overManagedEndpoint ends the decision when a rule's private endpoint leads to the
+// target.
+func (d *decision) overManagedEndpoint(ws *arm.Resource, rules []outboundRule) bool {
+	if d.dst.resource == nil {
+		return false
 	}
-	id := d.dst.resource.ID
 	for _, r := range rules {
-		if r.kind != "privateendpoint" || arm.Key(r.body.String("destination.serviceResourceId")) != arm.Key(id) {
+		if r.kind != "privateendpoint" || arm.Key(r.body.String("destination.serviceResourceId")) != arm.Key(d.dst.resource.ID) {
 			continue
 		}
 		for _, n := range d.dst.names {
 			if strings.EqualFold(n.Group, r.body.String("destination.subresourceTarget")) {
 				d.v.Via = r.id
-				return true, d.allow(r.id, "Remove the rule.", "The outbound rule %s of %s has a private endpoint to %s (%s).", r.name, ws.Name(), d.dst.resource.Name(), n.Group)
+				_ = d.allow(r.id, "Remove the rule.", "The outbound rule %s of %s has a private endpoint to %s (%s).", r.name, ws.Name(), d.dst.resource.Name(), n.Group)
+				return true
 			}
 		}
 	}
-	own := arm.Key(id) == arm.Key(ws.ID)
-	for _, property := range []string{"storageAccount", "keyVault", "containerRegistry"} {
-		own = own || arm.Key(ws.Body.String("properties."+property)) == arm.Key(id)
-	}
-	if own && d.dst.typ == typeAccount {
-		// the endpoints are of the groups blob and file alone
-		own = slices.ContainsFunc(d.dst.names, func(n network.PrivateName) bool {
-			return strings.EqualFold(n.Group, "blob") || strings.EqualFold(n.Group, "file")
-		})
-	}
-	if !own || !always && firewallOf(d.dst).open {
-		return false, nil
-	}
-	d.v.Via = ws.ID
-	return true, d.allow(ws.ID, "", "The managed network of %s has a private endpoint to %s, which Azure makes to what belongs to the workspace.", ws.Name(), d.dst.resource.Name())
+	return false
 }

@@ -90,6 +90,14 @@ func (a accounts) Account(ctx context.Context, name string) (*blob.Account, erro
 		})
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	v, err := a.s.judge(ctx, storage.AccountType, name, name+".blob.core.windows.net")
+	if err == nil && v != nil && !v.Allowed {
+		refused := *out // it is shared
+		refused.PublicNetwork, out = false, &refused
+	}
 	return out, err
 }
 
@@ -101,7 +109,7 @@ func blobAccount(r *arm.Resource) (*blob.Account, error) {
 		AllowPublicAccess: b.Bool("properties.allowBlobPublicAccess", false),
 		HTTPSOnly:         b.Bool("properties.supportsHttpsTrafficOnly", true),
 		HNS:               b.Bool("properties.isHnsEnabled", false),
-		PublicNetwork:     storage.Reachable(r),
+		PublicNetwork:     true,
 	}
 	for i, value := range storage.Keys(r) {
 		key, err := base64.StdEncoding.DecodeString(value)

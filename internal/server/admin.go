@@ -101,6 +101,7 @@ func (s *Server) adminRoutes(handle handle) {
 	})
 	s.computeRoutes(handle)
 	s.faultRoutes(handle)
+	s.networkRoutes(handle)
 }
 
 // admit lets the subscription's owners in.

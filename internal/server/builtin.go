@@ -37,7 +37,7 @@ func (s *Server) providers() []*arm.Provider {
 		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry}),
 		containerregistry.Provider(containerregistry.Deps{Contents: s.registries}),
 		managedidentity.Provider(identities{s.dir}),
-		network.Provider(network.Deps{Users: s.subnetUsers}),
+		network.Provider(network.Deps{Users: s.subnetUsers, Addresses: s.nodeAddresses}),
 		machinelearning.Provider(machinelearning.Deps{
 			Catalog: s.catalog, Pools: pools{s}, Instances: instances{s}, Lifecycle: s.jobs, HoldNames: s.cfg.Strict || s.cfg.Realistic,
 		}),
@@ -81,7 +81,7 @@ func (s *Server) routes() []gateway.Route {
 	}
 	for i := range routes {
 		if routes[i].Pattern != AdminHost { // where faults are removed
-			routes[i].Handler = s.faults.Handler(routes[i].Handler)
+			routes[i].Handler = s.networked(s.faults.Handler(routes[i].Handler))
 		}
 	}
 	return routes

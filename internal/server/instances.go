@@ -25,7 +25,7 @@ import (
 // among the nodes of clusters: a runner has one engine.
 func (s *Server) openInstances(sealer *seal.Sealer) (err error) {
 	if s.machines, err = local.Open(local.Options{
-		Dir: instanceNodes(s.cfg.Home), Clock: s.clock, BootDelay: s.bootDelay(), Log: s.cfg.Log,
+		Dir: instanceNodes(s.cfg.Home), Clock: s.clock, BootDelay: s.bootDelay(), Log: s.cfg.Log, Taken: s.interfaceAddresses(s.runner.Addresses),
 	}); err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (s *Server) openInstances(sealer *seal.Sealer) (err error) {
 	s.instances, err = instance.New(instance.Config{
 		Store: s.store, Clock: s.clock, Wall: time.Now, Runner: s.machines, Dir: s.cfg.Home.Path("instances", "disks"),
 		Files: instanceFiles{s}, Identities: jobIdentities{s}, Access: instanceAccess{s}, Sealer: sealer,
-		BaseEnv: jobBaseEnv(), NodeEnv: func() []string { return s.nodeEnv("") },
+		BaseEnv: jobBaseEnv(), NodeEnv: func(id string) []string { return s.nodeEnv(placeUser(id)) },
 		Origin: "http://" + s.listener.Addr().String(), Log: s.cfg.Log,
 	})
 	return err
@@ -46,12 +46,17 @@ type instances struct{ s *Server }
 
 // PutInstance implements machinelearning.Instances.
 func (i instances) PutInstance(tx store.Tx, in machinelearning.Instance) error {
+	prefix, err := pools(i).subnetPrefix(tx, in.SubnetID)
+	if err != nil {
+		return err
+	}
 	schedules, err := instance.ParseSchedules(in.Schedules)
 	if err == nil {
 		err = i.s.instances.Put(tx, instance.Spec{
 			UID: in.UID, ID: in.ID, WorkspaceID: in.WorkspaceID, Name: in.Name, Location: in.Location,
 			VMSize: in.VMSize, VCPUs: in.VCPUs, MemoryGiB: in.MemoryGiB, GPUs: in.GPUs,
 			UserID: in.UserID, PrincipalID: in.PrincipalID, IdleAfter: in.IdleAfter, Schedules: schedules, SSH: in.SSH,
+			SubnetID: in.SubnetID, SubnetPrefix: prefix,
 		})
 	}
 	if bad := (*instance.InvalidError)(nil); errors.As(err, &bad) {

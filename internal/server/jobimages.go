@@ -46,6 +46,9 @@ func (j jobImages) Pull(ctx context.Context, image string, by ml.Puller, log io.
 	if err != nil {
 		return fail(err)
 	}
+	if err := (jobNetwork{j.s}).FromNode(ctx, by.Node, registry+oci.Suffix); err != nil {
+		return fail(err)
+	}
 	as, err := j.admit(ctx, reg, by)
 	if err != nil {
 		return fail(err)

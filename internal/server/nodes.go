@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -46,9 +47,25 @@ func packageEnv() []string {
 	return out
 }
 
-// nodeEnv is what leads Azure's names to this server from inside a job: proxy
-// and CA bundle, and none of the owner's credentials.
-func (s *Server) nodeEnv(string) []string {
+// nodeEnv is what leads Azure's names to this server from inside a job: proxy, with
+// the credential that says where it comes from, and CA bundle, and none of the owner's
+// credentials.
+func (s *Server) nodeEnv(user string) []string {
+	env := s.sharedEnv()
+	plain := "http://" + s.listener.Addr().String()
+	proxy := (&url.URL{Scheme: "http", User: s.networks.credential(user), Host: s.listener.Addr().String()}).String()
+	out := make([]string, len(env))
+	for i, kv := range env {
+		if name, value, _ := strings.Cut(kv, "="); value == plain {
+			kv = name + "=" + proxy
+		}
+		out[i] = kv
+	}
+	return out
+}
+
+// sharedEnv is what all nodes have.
+func (s *Server) sharedEnv() []string {
 	s.trustOnce.Do(func() {
 		env, err := clientenv.Prepare(clientenv.Config{
 			Dir: s.cfg.Home.Path("client"), Address: s.listener.Addr().String(), CACertificate: s.ca,

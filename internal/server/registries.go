@@ -42,6 +42,13 @@ func (a registries) Registry(ctx context.Context, name string) (*oci.Registry, e
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	v, err := a.s.judge(ctx, containerregistry.RegistryType, name, name+oci.Suffix)
+	if err == nil && v != nil && !v.Allowed {
+		out.Refused, out.Client = true, addressText(v.Client)
+	}
 	return out, err
 }
 

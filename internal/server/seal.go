@@ -24,7 +24,7 @@ import (
 // sealedPlaces is everything in a home that is sealed. What is not named here is lost
 // when the home's key is rotated.
 func sealedPlaces() []seal.Place {
-	return slices.Concat(arm.SealedPlaces(), keyvault.SealedPlaces(), vault.SealedPlaces(), ml.SealedPlaces(), instance.SealedPlaces(), oci.SealedPlaces(), resources.SealedPlaces())
+	return slices.Concat(arm.SealedPlaces(), keyvault.SealedPlaces(), vault.SealedPlaces(), ml.SealedPlaces(), instance.SealedPlaces(), oci.SealedPlaces(), networkPlaces(), resources.SealedPlaces())
 }
 
 func sealHome(d home.Dir, st store.Store, given seal.Key, log *slog.Logger) *seal.Home {

@@ -106,6 +106,8 @@ type Server struct {
 	gateway *gateway.Gateway
 	owner   entra.Credentials
 
+	networks networks
+
 	trustOnce sync.Once
 	trustEnv  []string
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
+	"github.com/azimuth-ml/azimuth/internal/reach"
 	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/vault"
@@ -29,14 +30,23 @@ func (v vaults) Vault(ctx context.Context, name string) (*vault.Vault, error) {
 		out, err = vaultOf(r)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	verdict, err := v.s.judge(ctx, keyvault.VaultType, name, name+".vault.azure.net")
+	if err != nil || verdict == nil || verdict.Allowed {
+		return out, err
+	}
+	if out.Door, out.Client = vault.DoorFirewall, addressText(verdict.Client); verdict.Reason == reach.PublicDisabled {
+		out.Door = vault.DoorClosed
+	}
+	return out, nil
 }
 
 // vaultOf is a vault's resource as its data plane sees it.
 func vaultOf(r *arm.Resource) (*vault.Vault, error) {
 	out := &vault.Vault{Name: r.Name(), ID: r.ID, UID: r.UID, Location: r.Body.String("location"),
 		RBAC:          r.Body.Bool("properties.enableRbacAuthorization", false),
-		PublicNetwork: !strings.EqualFold(r.Body.String("properties.publicNetworkAccess"), "Disabled"),
 		RetentionDays: r.Body.Int("properties.softDeleteRetentionInDays", 0), PurgeProtection: r.Body.Bool("properties.enablePurgeProtection", false),
 		Premium: strings.EqualFold(r.Body.String("properties.sku.name"), "premium"),
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"time"
@@ -41,6 +42,9 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 	sealer := s.sealer
+	if err := s.openNetworks(ctx, sealer); err != nil {
+		return err
+	}
 	if s.dir, err = entra.Open(entra.Config{
 		Store: s.store, Clock: s.clock, KeyDir: cfg.Home.CA(), OwnerFile: ownerFile(cfg.Home), Logger: log,
 		ManagementURIs: s.ownAudiences(), Wall: time.Now,
@@ -85,6 +89,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	}
 	if s.runner, err = local.Open(local.Options{
 		Dir: cfg.Home.Nodes(), Clock: s.clock, BootDelay: s.bootDelay(), Containers: engine, Log: log,
+		Taken: s.interfaceAddresses(func(id string) map[netip.Addr]string { return s.machines.Addresses(id) }),
 	}); err != nil {
 		return err
 	}
@@ -103,7 +108,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		Capacity: s.runner.Capacity, BaseEnv: jobBaseEnv(), NodeEnv: s.nodeEnv, Log: log,
 		Environments: environment.New(environment.Options{Dir: cfg.Home.Path("environments"), Clock: s.clock, Env: packageEnv(), Log: log}),
 		Images:       images,
-		Serverless:   serverless{s}, Observer: observer{s},
+		Serverless:   serverless{s}, Observer: observer{s}, Network: jobNetwork{s},
 	}); err != nil {
 		return err
 	}
@@ -142,7 +147,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	s.ca = ca.CertificatePEM()
 	s.gateway, err = gateway.New(gateway.Config{
 		CA: ca, Routes: s.routes(), Local: s.local(), Logger: log,
-		Upstream: upstream,
+		Upstream: upstream, Admit: s.admitCall,
 	})
 	return err
 }

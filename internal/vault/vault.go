@@ -38,14 +38,42 @@ type Vault struct {
 	// RBAC decides by role assignments; otherwise Policies decide.
 	RBAC     bool
 	Policies []Policy
-	// PublicNetwork tells whether the caller's network may reach the vault.
-	PublicNetwork bool
+	// Door is whether the caller's network may reach the vault, and Client is the
+	// address that the caller is told it has, "" for none.
+	Door   Door
+	Client string
 	// RetentionDays is how long what is deleted can be recovered.
 	RetentionDays int
 	// PurgeProtection keeps it for all of that time.
 	PurgeProtection bool
 	// Premium vaults have keys of type RSA-HSM and EC-HSM.
 	Premium bool
+}
+
+// Door is how a vault stands to the network of a caller. The words of those that are
+// shut are Azure's inner error codes.
+type Door string
+
+// The doors.
+const (
+	DoorOpen Door = ""
+	// DoorFirewall: the vault's rules do not let the caller in.
+	DoorFirewall Door = "ForbiddenByFirewall"
+	// DoorClosed: public network access is off.
+	DoorClosed Door = "ForbiddenByConnection"
+)
+
+// refusal is Azure's to a caller who stands before a shut door.
+func (v *Vault) refusal(who Principal) error {
+	text := "Public network access is disabled and request is not from a trusted service nor via an approved private link."
+	if v.Door == DoorFirewall {
+		text = "Client address is not authorized and caller is not a trusted service.\r\nClient address: " + v.Client
+	}
+	text += "\r\nCaller: appid=" + who.AppID + ";oid=" + who.ObjectID + ";iss=https://sts.windows.net/" + who.TenantID + "/" +
+		"\r\nVault: " + v.Name + ";location=" + strings.ToLower(strings.ReplaceAll(v.Location, " ", ""))
+	e := failure(http.StatusForbidden, "Forbidden", text)
+	e.Inner = string(v.Door)
+	return e
 }
 
 // Policy is an access policy.
@@ -212,10 +240,8 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !v.PublicNetwork {
-		e := failure(http.StatusForbidden, "Forbidden", "Public network access is disabled and request is not from a trusted service nor via an approved private link.")
-		e.Inner = "ForbiddenByConnection"
-		return nil, e
+	if v.Door != DoorOpen {
+		return nil, v.refusal(who)
 	}
 	if strings.Trim(r.URL.Path, "/") == "" {
 		return nil, failure(http.StatusNotFound, "NotFound", "There is nothing at the root of a vault.")

@@ -73,10 +73,10 @@ func startWith(t *testing.T, bodyTimeout time.Duration) *plant {
 	s := vault.New(vault.Config{
 		Store: st, Access: access{}, TenantID: "tenant", Log: slog.New(slog.DiscardHandler), Sealer: sealer, Clock: c, BodyTimeout: bodyTimeout,
 		Vaults: vaults{
-			"kv":     {Name: "kv", ID: "/subscriptions/s/kv", UID: "1", RBAC: true, PublicNetwork: true, RetentionDays: 7},
-			"old":    {Name: "old", UID: "2", PublicNetwork: true, RetentionDays: 90, Policies: []vault.Policy{{ObjectID: "reader", Certificates: []string{"managecontacts"}, Secrets: []string{"all"}, Keys: []string{"get", "sign"}}}},
-			"closed": {Name: "closed", UID: "3", RBAC: true},
-			"kept":   {Name: "kept", ID: "/subscriptions/s/kept", UID: "4", RBAC: true, PublicNetwork: true, RetentionDays: 90, PurgeProtection: true, Premium: true},
+			"kv":     {Name: "kv", ID: "/subscriptions/s/kv", UID: "1", RBAC: true, RetentionDays: 7},
+			"old":    {Name: "old", UID: "2", RetentionDays: 90, Policies: []vault.Policy{{ObjectID: "reader", Certificates: []string{"managecontacts"}, Secrets: []string{"all"}, Keys: []string{"get", "sign"}}}},
+			"closed": {Name: "closed", UID: "3", RBAC: true, Door: vault.DoorClosed},
+			"kept":   {Name: "kept", ID: "/subscriptions/s/kept", UID: "4", RBAC: true, RetentionDays: 90, PurgeProtection: true, Premium: true},
 		},
 	})
 	srv := httptest.NewServer(s)

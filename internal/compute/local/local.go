@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +51,10 @@ type Options struct {
 	Devices []string
 	// Containers runs tasks that have an image. nil refuses them.
 	Containers *container.Engine
-	Log        *slog.Logger
+	// Taken are the addresses of a subnet that others than this runner's nodes have.
+	// nil means that none do.
+	Taken func(subnetID string) (map[netip.Addr]bool, error)
+	Log   *slog.Logger
 }
 
 // Runner implements compute.Runner. Close it after use; what runs goes on.
@@ -63,6 +67,7 @@ type Runner struct {
 	limits     *limiter        // nil where limits cannot be set
 	devices    func() []string // the GPUs
 	containers *container.Engine
+	taken      func(string) (map[netip.Addr]bool, error)
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -126,7 +131,7 @@ func Open(o Options) (*Runner, error) {
 		return nil, fmt.Errorf("open the local runner: %w", err)
 	}
 	r := &Runner{
-		dir: dir, clock: o.Clock, bootDelay: o.BootDelay, supervisor: o.Supervisor, log: o.Log, containers: o.Containers,
+		dir: dir, clock: o.Clock, bootDelay: o.BootDelay, supervisor: o.Supervisor, log: o.Log, containers: o.Containers, taken: o.Taken,
 		nodes: map[string]*node{}, tasks: map[string]*task{}, subscribers: map[*subscriber]bool{},
 		ready: map[string]*ready{}, leaving: map[string]bool{},
 	}
@@ -303,12 +308,20 @@ func (r *Runner) StartNode(ctx context.Context, spec compute.NodeSpec) (compute.
 // makeNode returns the node, which it makes unless there is one. What a node has
 // for itself is chosen and written down in one step, so that no two share it.
 func (r *Runner) makeNode(spec compute.NodeSpec) (*node, error) {
+	var taken map[netip.Addr]bool
+	if r.taken != nil && spec.SubnetPrefix != "" {
+		// not with the lock held: who answers may ask back
+		var err error
+		if taken, err = r.taken(spec.SubnetID); err != nil {
+			return nil, fmt.Errorf("addresses of the subnet: %w", err)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := r.nodes[spec.ID]; n != nil {
 		return n, nil
 	}
-	ip, err := r.privateIP(spec)
+	ip, err := r.privateIP(spec, taken)
 	if err != nil {
 		return nil, err
 	}

@@ -86,8 +86,6 @@ func (p *provider) registry() *arm.ResourceType {
 			"properties.policies.trustPolicy.status=enabled":          "demands signed images",
 			"properties.policies.retentionPolicy.status=enabled":      "deletes untagged images",
 			"properties.policies.exportPolicy.status=disabled":        "forbids export",
-			"properties.networkRuleSet.defaultAction=Deny":            "closes the registry to other addresses",
-			"properties.publicNetworkAccess=Disabled":                 "closes the registry to public addresses",
 			"properties.networkRuleBypassAllowedForTasks":             "lets tasks past network rules",
 			"properties.roleAssignmentMode=AbacRepositoryPermissions": "assigns roles on repositories",
 		},
@@ -195,6 +193,12 @@ func (p *provider) validate(_ context.Context, put *arm.Put) error {
 		return arm.InvalidProperty("sku.name", "The SKU '%s' is not Basic, Standard or Premium.", body.String("sku.name"))
 	}
 	body["sku"] = map[string]any{"name": tiers[i], "tier": tiers[i]}
+	// that network rules are for Premium is documented, the service's words are not
+	closed := strings.EqualFold(body.String("properties.publicNetworkAccess"), "Disabled") ||
+		strings.EqualFold(body.String("properties.networkRuleSet.defaultAction"), "Deny")
+	if closed && tiers[i] != "Premium" {
+		return arm.BadRequest("BadRequest", "The registry '%s' is of the SKU %s: public network access is disabled and network rules are set for the SKU Premium alone.", name, tiers[i])
+	}
 	return nil
 }
 

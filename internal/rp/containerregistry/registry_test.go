@@ -71,7 +71,8 @@ func TestNames(t *testing.T) {
 	e.Refused(http.StatusConflict, "AlreadyInUse", "acrone.azurecr.io", "PUT", other+"/providers/Microsoft.ContainerRegistry/registries/acrone", body3)
 	e.Refused(http.StatusBadRequest, "InvalidName", "", "PUT", rptest.Group+"/providers/Microsoft.ContainerRegistry/registries/a-b-c", body3)
 	e.Refused(http.StatusBadRequest, "InvalidParameterValue", "Gold", "PUT", registry+"2", `{"location":"eastus","sku":{"name":"Gold"}}`)
-	e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", "publicNetworkAccess", "PUT", registry+"2", `{"location":"eastus","sku":{"name":"Premium"},"properties":{"publicNetworkAccess":"Disabled"}}`)
+	e.Refused(http.StatusBadRequest, "BadRequest", "Premium", "PUT", registry+"2", `{"location":"eastus","sku":{"name":"Standard"},"properties":{"publicNetworkAccess":"Disabled"}}`)
+	e.Refused(http.StatusBadRequest, "BadRequest", "Premium", "PUT", registry+"2", `{"location":"eastus","sku":{"name":"Basic"},"properties":{"networkRuleSet":{"defaultAction":"Deny"}}}`)
 }
 
 // contents stands in for the data plane.

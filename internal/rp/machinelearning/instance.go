@@ -117,7 +117,7 @@ func (p *provider) instanceOf(r *arm.Resource) (Instance, error) {
 		VMSize: b.String(in + "vmSize"), VCPUs: size.VCPUs, MemoryGiB: size.MemoryGiB, GPUs: size.GPUs,
 		UserID: b.String(in + "personalComputeInstanceSettings.assignedUser.objectId"), PrincipalID: principalOf(b),
 		IdleAfter: idle, Schedules: b.List(in + "schedules.computeStartStop"),
-		SSH: b.String(in+"sshSettings.sshPublicAccess") == "Enabled",
+		SSH: b.String(in+"sshSettings.sshPublicAccess") == "Enabled", SubnetID: b.String(in + "subnet.id"),
 	}
 	if out.UserID == "" {
 		out.UserID = b.String(in + "createdBy.userId")

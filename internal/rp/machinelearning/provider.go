@@ -110,6 +110,8 @@ type Instance struct {
 	Schedules []any
 	// SSH tells whether it is to be reached over SSH.
 	SSH bool
+	// SubnetID is the subnet that it stands in, or "".
+	SubnetID string
 }
 
 // InstanceStatus is how an instance is, in Azure's words.
@@ -184,6 +186,14 @@ func Provider(deps Deps) *arm.Provider {
 		},
 		Bind: func(k *arm.Kernel) { p.kernel = k },
 	}
+}
+
+// WorkspaceByGUID finds a workspace by its workspace ID, or returns store.ErrNotFound.
+func WorkspaceByGUID(tx store.Tx, res *arm.Resources, guid string) (*arm.Resource, error) {
+	for r, err := range res.Find(tx, WorkspaceType, "guid|"+guid) {
+		return r, err
+	}
+	return nil, store.ErrNotFound
 }
 
 // SubnetIndex is the index entry of a compute by the subnet that it stands in.

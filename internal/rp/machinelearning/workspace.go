@@ -47,7 +47,6 @@ func (p *provider) workspace() *arm.ResourceType {
 			"properties.encryption.status=Enabled":                             "encrypts with a key of yours",
 			"properties.enableServiceSideCMKEncryption":                        "encrypts with a key of yours",
 			"properties.featureStoreSettings":                                  "makes a feature store",
-			"properties.publicNetworkAccess=Disabled":                          "closes the workspace to public addresses",
 			"properties.serviceManagedResourcesSettings":                       "sizes what the service manages",
 			"properties.sharedPrivateLinkResources":                            "connects over private links",
 			"properties.systemDatastoresAuthMode=Identity":                     "opens datastores with the identity of who asks",

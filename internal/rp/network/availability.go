@@ -58,6 +58,18 @@ func free(in []netip.Prefix, taken map[netip.Addr]string, n int) []any {
 	return out
 }
 
+// Usable is how many IPv4 addresses a subnet has to give: Azure keeps five of each
+// range.
+func Usable(subnet *arm.Resource) int {
+	n := 0
+	for _, p := range Prefixes(subnet) {
+		if p.Addr().Is4() {
+			n += 1<<(32-p.Bits()) - 5
+		}
+	}
+	return n
+}
+
 // networkUsages tells how many addresses of each subnet are given out. Limit is
 // what is left of a subnet's addresses without those that Azure keeps.
 func (p *provider) networkUsages(ctx context.Context, req *arm.Request) (*arm.Response, error) {
@@ -71,14 +83,8 @@ func (p *provider) networkUsages(ctx context.Context, req *arm.Request) (*arm.Re
 			if err != nil {
 				return err
 			}
-			limit := 0.0
-			for _, n := range Prefixes(subnet) {
-				if n.Addr().Is4() {
-					limit += float64(int64(1)<<(32-n.Bits()) - 5)
-				}
-			}
 			value = append(value, map[string]any{
-				"currentValue": float64(len(taken)), "limit": limit, "unit": "Count", "id": subnet.ID,
+				"currentValue": float64(len(taken)), "limit": float64(Usable(subnet)), "unit": "Count", "id": subnet.ID,
 				"name": map[string]any{"value": "SubnetSpace", "localizedValue": "Subnet size and usage"},
 			})
 		}

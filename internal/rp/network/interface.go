@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -80,7 +81,6 @@ func configurations(nic *arm.Resource) []arm.Doc {
 
 // allocate finds addresses in a subnet: the wanted ones, and the lowest free one
 // for each that is "". Azure keeps the first four and the last of each range.
-// What nodes of clusters stand on is not counted: they have no addresses.
 func (p *provider) allocate(tx store.Tx, subnet *arm.Resource, from string, wanted []string) ([]netip.Addr, error) {
 	taken, err := p.taken(tx, subnet)
 	if err != nil {
@@ -119,8 +119,18 @@ func (p *provider) allocate(tx store.Tx, subnet *arm.Resource, from string, want
 
 // taken is the addresses of a subnet that are given out, and to what.
 func (p *provider) taken(tx store.Tx, subnet *arm.Resource) (map[netip.Addr]string, error) {
+	out, err := Taken(tx, p.kernel.Resources(), subnet.ID)
+	if err == nil && p.Addresses != nil {
+		maps.Copy(out, p.Addresses(subnet.ID))
+	}
+	return out, err
+}
+
+// Taken is the addresses of a subnet that network interfaces have, and the ID of what
+// has each.
+func Taken(tx store.Tx, res *arm.Resources, subnetID string) (map[netip.Addr]string, error) {
 	out := map[netip.Addr]string{}
-	for nic, err := range p.kernel.Resources().Find(tx, InterfaceType, subnetEntry(subnet.ID)) {
+	for nic, err := range res.Find(tx, InterfaceType, subnetEntry(subnetID)) {
 		if err != nil {
 			return nil, err
 		}

@@ -1,9 +1,11 @@
 // Package network is the resource provider Microsoft.Network as far as machine
-// learning environments describe their networks with it. Networks are
-// configuration here: what Azure would refuse is refused, no packet is filtered.
+// learning environments describe their networks with it. What gets
+// through the networks that it keeps is decided by package reach.
 package network
 
 import (
+	"net/netip"
+
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -21,6 +23,9 @@ type Deps struct {
 	// Users names what stands in a subnet besides this provider's own, as IDs, so
 	// that the subnet is not deleted below it. Nil means that nothing ever does.
 	Users func(tx store.Tx, subnetID string) ([]string, error)
+	// Addresses are those of a subnet that are given to others than network
+	// interfaces, and to whom. Nil means that none are.
+	Addresses func(subnetID string) map[netip.Addr]string
 }
 
 type provider struct {

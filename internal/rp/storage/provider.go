@@ -129,12 +129,3 @@ func Keys(account *arm.Resource) [2]string {
 	}
 	return out
 }
-
-// Reachable reports whether a public caller may reach the account's data. Rules
-// for single addresses and networks are not evaluated: with a default of Deny
-// nothing is reachable.
-func Reachable(account *arm.Resource) bool {
-	b := account.Body
-	public := b.String("properties.publicNetworkAccess")
-	return (public == "" || public == "Enabled") && b.String("properties.networkAcls.defaultAction") != "Deny"
-}

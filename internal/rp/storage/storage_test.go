@@ -207,7 +207,7 @@ func TestAccount(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if k := storage.Keys(acc); k[0] != value(keys, 0) || k[1] != value(next, 1) || !storage.Reachable(acc) {
+		if k := storage.Keys(acc); k[0] != value(keys, 0) || k[1] != value(next, 1) {
 			t.Errorf("keys %v", k)
 		}
 		_, err = storage.Account(tx, e.Kernel.Resources(), "none")
