@@ -88,9 +88,9 @@ func answerTable(v *server.NetworkAnswer) *table {
 		t.add("seen as", v.Client)
 	}
 	for i, s := range v.Steps {
-		name := ""
-		if i == 0 {
-			name = "because"
+		name := "because"
+		if i > 0 {
+			name = "and"
 		}
 		t.add(name, s)
 	}

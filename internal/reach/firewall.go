@@ -65,8 +65,6 @@ func firewallOf(t *target) *firewall {
 		f.trustedClosed = f.trusted
 		f.ips, f.subnets = ids(b, "networkRuleSet.ipRules", "value"), ids(b, "networkRuleSet.virtualNetworkRules", "id")
 	case typeWorkspace:
-		f.listName, f.ipName = "ipAllowlist", "ipAllowlist"
-		f.trusted, f.trustedClosed = true, true
 		for _, v := range b.List("ipAllowlist") {
 			if s, ok := v.(string); ok {
 				f.ips = append(f.ips, s)
@@ -89,6 +87,9 @@ func (d *decision) public() error {
 	}
 	r := d.dst.resource
 	arguments := f.listName
+	if d.dst.typ == typeWorkspace {
+		return d.workspaceDoor(f)
+	}
 	if !f.open {
 		if d.src.Trusted && f.trustedClosed {
 			return d.allow(r.ID, "Take the bypass away.", "%s has %s = false, and lets trusted services of Azure in.", r.Name(), f.publicName)
@@ -136,6 +137,26 @@ func (d *decision) public() error {
 		return d.refuse(f, d.way(f, d.v.Client.String()), "the address %s is not in its %s", d.v.Client, f.ipName)
 	}
 	return d.refuse(f, d.way(f, ""), "the call comes from a public address that is not known")
+}
+
+// workspaceDoor decides at the public door of a workspace.
+func (d *decision) workspaceDoor(f *firewall) error {
+	r := d.dst.resource
+	switch by, ok := contains(f.ips, d.v.Client); {
+	case d.src.Trusted:
+		return d.allow(r.ID, "", "Services of Azure reach the workspace %s.", r.Name())
+	case !f.open:
+		change := fmt.Sprintf("Reach it over a private endpoint, or set %s = true on %s.", f.publicName, r.Name())
+		if d.hint != "" {
+			change = d.hint
+		}
+		return d.deny(PublicDisabled, r.ID, change, "The workspace %s has %s = false, and the call comes in at its public address.", r.Name(), f.publicName)
+	case !f.deny:
+		return d.allow(r.ID, fmt.Sprintf("Set %s = false on %s.", f.publicName, r.Name()), "The workspace %s has public network access.", r.Name())
+	case ok:
+		return d.allow(r.ID, "Take it out of the list.", "The address %s is in the ipAllowlist of the workspace %s (%s).", d.v.Client, r.Name(), by)
+	}
+	return d.deny(NotListed, r.ID, "Add the address to the list, or reach the workspace over a private endpoint.", "The workspace %s has an ipAllowlist, in which the address of the call is not.", r.Name())
 }
 
 // way says how the source could get in.

@@ -197,7 +197,7 @@ func (s *Server) nodeSite(ctx context.Context, nodeID string) (at *site, err err
 		if pool.SubnetID != "" {
 			src.Private, _ = netip.ParseAddr(node.Info.PrivateIP)
 		}
-		workspace := pool.ID
+		var workspace string
 		if ml.IsServerless(pool.ID) {
 			workspace, _, _ = strings.Cut(pool.ID, "/serverless/")
 			src.Name += " of serverless compute"

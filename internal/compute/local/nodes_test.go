@@ -113,7 +113,7 @@ func TestAddresses(t *testing.T) {
 		}
 		hosts[info.Host] = true
 	}
-	if _, err := start("d", subnet, "10.2.1.8/29"); err == nil || !strings.Contains(err.Error(), "subnets/Training (10.2.1.8/29) has no free address") {
+	if _, err := start("d", subnet, "10.2.1.8/29"); err == nil || !strings.Contains(err.Error(), "Subnet Training with address prefix 10.2.1.8/29 does not have enough capacity") {
 		t.Errorf("error = %v", err)
 	}
 	if info, err := start("other", subnet+"2", "10.2.1.8/29"); err != nil || info.PrivateIP != "10.2.1.12" {
