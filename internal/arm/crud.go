@@ -67,7 +67,7 @@ func (k *Kernel) get(ctx context.Context, req *Request) (*Response, error) {
 	var body Doc
 	// one transaction for the decision and the answer
 	err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
-		if err := k.authorizeIn(tx, req, req.Type.actionBase()+"/read", false, req.ID); err != nil {
+		if err := k.authorizeRead(tx, req); err != nil {
 			return err
 		}
 		if !req.Type.allows(http.MethodGet) {

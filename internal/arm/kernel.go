@@ -435,6 +435,19 @@ func (k *Kernel) authorizeIn(tx store.Tx, req *Request, action string, data bool
 	return decided(ok, err, req, action, scope)
 }
 
+// authorizeRead refuses who may not read the resource that is asked for.
+func (k *Kernel) authorizeRead(tx store.Tx, req *Request) error {
+	refused := k.authorizeIn(tx, req, req.Type.actionBase()+"/read", false, req.ID)
+	if e := (*Error)(nil); refused == nil || !req.Type.ReadByAll || !errors.As(refused, &e) {
+		return refused
+	}
+	ok, err := k.auth.AssignedInTx(tx, req.Caller.ObjectID, ID{Subscription: req.ID.Subscription})
+	if err != nil || ok {
+		return err
+	}
+	return refused
+}
+
 // authorizeChange refuses who may not write or remove the resource that is asked
 // for.
 func (k *Kernel) authorizeChange(ctx context.Context, req *Request, verb string) error {

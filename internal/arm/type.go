@@ -70,6 +70,9 @@ type ResourceType struct {
 	// Virtual types live in a data plane: the kernel stores nothing. Default
 	// reads one, Put and Delete write it, List lists them.
 	Virtual bool
+	// ReadByAll lets whoever has a role anywhere in a subscription read a resource of
+	// this type that stands in it.
+	ReadByAll bool
 	// Facts, when set, tells what conditions of role assignments can ask about a
 	// request to write or remove a resource of this type.
 	Facts func(req *Request) *abac.Facts

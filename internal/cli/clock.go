@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -21,18 +22,13 @@ func (a *app) clockCommand() *cobra.Command {
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use: "show", Short: "Show the cloud's time", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		RunE: a.withSession(func(ctx context.Context, s *session, _ []string) error {
 			var c server.ClockStatus
-			if err := s.admin(cmd.Context(), http.MethodGet, "/v1/clock", nil, &c); err != nil {
+			if err := s.admin(ctx, http.MethodGet, "/v1/clock", nil, &c); err != nil {
 				return err
 			}
 			return show(c)
-		},
+		}),
 	}, &cobra.Command{
 		Use: "advance DURATION", Short: "Move the cloud's clock forward",
 		Long: `Move the cloud's clock forward, so that idle nodes leave, tokens expire and

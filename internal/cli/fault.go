@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -74,22 +75,17 @@ stands for anything.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		RunE: a.withSession(func(ctx context.Context, s *session, args []string) error {
 			f.Method, f.Target = "*", fault.RoleAssignments
 			if len(args) == 2 {
 				f.Method, f.Target = args[0], args[1]
 			}
 			var out fault.Fault
-			if err := s.admin(cmd.Context(), http.MethodPost, "/v1/faults", f, &out); err != nil {
+			if err := s.admin(ctx, http.MethodPost, "/v1/faults", f, &out); err != nil {
 				return fmt.Errorf("add a fault: %w", err)
 			}
 			return a.print("table", out, func() *table { return faultTable([]fault.Fault{out}) })
-		},
+		}),
 	}
 	fs := cmd.Flags()
 	fs.IntVar(&f.Status, "status", 0, "answer with this HTTP status, 400 to 599, instead of carrying the request out")
@@ -106,18 +102,13 @@ stands for anything.`,
 func (a *app) faultList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the faults that are to happen", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		RunE: a.withSession(func(ctx context.Context, s *session, _ []string) error {
 			var out server.Faults
-			if err := s.admin(cmd.Context(), http.MethodGet, "/v1/faults", nil, &out); err != nil {
+			if err := s.admin(ctx, http.MethodGet, "/v1/faults", nil, &out); err != nil {
 				return fmt.Errorf("list faults: %w", err)
 			}
 			return a.print("table", out.Faults, func() *table { return faultTable(out.Faults) })
-		},
+		}),
 	}
 }
 
@@ -130,20 +121,15 @@ func (a *app) faultClear() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		RunE: a.withSession(func(ctx context.Context, s *session, args []string) error {
 			path := "/v1/faults"
 			if len(args) == 1 {
 				path += "/" + url.PathEscape(args[0])
 			}
-			if err := s.admin(cmd.Context(), http.MethodDelete, path, nil, nil); err != nil {
+			if err := s.admin(ctx, http.MethodDelete, path, nil, nil); err != nil {
 				return fmt.Errorf("clear faults: %w", err)
 			}
 			return nil
-		},
+		}),
 	}
 }

@@ -39,7 +39,7 @@ It is a short way to what "az ad" does through Microsoft Graph.`,
   azimuth identity create user ada && azimuth identity create group ml-team
   azimuth identity add ml-team ada`,
 	}
-	cmd.AddCommand(a.identityCreate(), a.identityList(), a.identityDelete(), a.identityMember("add"), a.identityMember("remove"))
+	cmd.AddCommand(a.identityCreate(), a.identityList(), a.identityShow(), a.identityDelete(), a.identityMember("add"), a.identityMember("remove"))
 	return cmd
 }
 
@@ -56,6 +56,17 @@ type identity struct {
 	TenantID       string   `json:"tenantId,omitempty"`
 	SubscriptionID string   `json:"subscriptionId,omitempty"`
 	Members        []string `json:"members,omitempty"`
+	// Groups are those that it is directly in, Roles what it is assigned, also
+	// through groups; "show" alone tells them.
+	Groups []string `json:"groups,omitempty"`
+	Roles  []role   `json:"roles,omitempty"`
+}
+
+// role is an assignment as it is printed.
+type role struct {
+	Name      string `json:"name"`
+	Scope     string `json:"scope"`
+	Condition string `json:"condition,omitempty"`
 }
 
 func (a *app) identityCreate() *cobra.Command {
@@ -78,18 +89,13 @@ once, and kept nowhere in the clear.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			s, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		RunE: a.withSession(func(ctx context.Context, s *session, args []string) error {
 			var roleID string
 			if role != "" { // before there is anybody to give it to
 				if scope == "" {
 					scope = "/subscriptions/" + s.owner.SubscriptionID
 				}
+				var err error
 				if roleID, err = s.findRole(ctx, scope, role); err != nil {
 					return err
 				}
@@ -108,7 +114,7 @@ once, and kept nowhere in the clear.`,
 				t.add(id.Kind, id.name(), id.ObjectID, id.ClientID, id.ClientSecret+id.Password)
 				return t
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&role, "role", "", "name of a role to give it, such as Contributor")
 	cmd.Flags().StringVar(&scope, "scope", "", "where: the ID of a resource, a resource group or (default) the subscription")
@@ -242,13 +248,7 @@ func (s *session) graphList(ctx context.Context, path string) ([]graphPrincipal,
 func (a *app) identityList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List users, groups with their members, and service principals", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			s, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		RunE: a.withSession(func(ctx context.Context, s *session, _ []string) error {
 			all := []*identity{}
 			for _, kind := range []string{kindUser, kindGroup, kindSP} {
 				found, err := s.graphList(ctx, graphSet(kind))
@@ -258,12 +258,8 @@ func (a *app) identityList() *cobra.Command {
 				for _, p := range found {
 					id := p.identity(kind)
 					if kind == kindGroup {
-						members, err := s.graphList(ctx, "groups/"+p.ID+"/members")
-						if err != nil {
+						if id.Members, err = s.names(ctx, "groups/"+p.ID+"/members"); err != nil {
 							return fmt.Errorf("list: %w", err)
-						}
-						for _, m := range members {
-							id.Members = append(id.Members, m.identity("").name())
 						}
 					}
 					all = append(all, id)
@@ -276,7 +272,7 @@ func (a *app) identityList() *cobra.Command {
 				}
 				return t
 			})
-		},
+		}),
 	}
 }
 
@@ -330,13 +326,7 @@ func (s *session) findIdentity(ctx context.Context, name string, kinds ...string
 func (a *app) identityDelete() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Short: "Delete a user, a group or a service principal", Args: oneArg("a name or an object ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			s, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		RunE: a.withSession(func(ctx context.Context, s *session, args []string) error {
 			id, err := s.findIdentity(ctx, args[0], kindUser, kindGroup, kindSP)
 			if err != nil {
 				return err
@@ -366,7 +356,7 @@ func (a *app) identityDelete() *cobra.Command {
 				return fmt.Errorf("delete %s: %w", args[0], err)
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -381,13 +371,7 @@ func (a *app) identityMember(verb string) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			s, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		RunE: a.withSession(func(ctx context.Context, s *session, args []string) error {
 			group, err := s.findIdentity(ctx, args[0], kindGroup)
 			if err != nil {
 				return err
@@ -406,6 +390,6 @@ func (a *app) identityMember(verb string) *cobra.Command {
 				return fmt.Errorf("%s %s: %w", verb, args[1], err)
 			}
 			return nil
-		},
+		}),
 	}
 }

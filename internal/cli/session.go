@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/azimuth-ml/azimuth/internal/client"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/home"
@@ -67,6 +69,18 @@ func (a *app) session(d home.Dir, s home.Server) (*session, error) {
 		out.as = signedIn(out.caller)
 	}
 	return out, nil
+}
+
+// withSession is what a command does with a connection to the home's server.
+func (a *app) withSession(f func(ctx context.Context, s *session, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := a.connect(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		return f(cmd.Context(), s, args)
+	}
 }
 
 func (s *session) close() {

@@ -30,11 +30,15 @@ func (p *provider) roleDefinition() *arm.ResourceType {
 				"name|" + strings.ToLower(r.Body.String("properties.roleName")),
 			}
 		},
-		Validate: p.validateDefinition,
-		Put:      p.putDefinition,
-		Delete:   p.deleteDefinition,
-		Default:  p.findDefinition,
-		List:     p.listDefinitions,
+		// azurerm reads the role of each assignment at the subscription. It works in
+		// Azure for who has rights in a resource group alone, so such a principal can
+		// read definitions there; Azure's reference does not say so.
+		ReadByAll: true,
+		Validate:  p.validateDefinition,
+		Put:       p.putDefinition,
+		Delete:    p.deleteDefinition,
+		Default:   p.findDefinition,
+		List:      p.listDefinitions,
 	}
 }
 
