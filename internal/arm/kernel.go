@@ -132,6 +132,10 @@ const maxBody = 4 << 20 // ARM's own limit on a request body
 
 var apiVersionPattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-[a-zA-Z0-9.]+)?$`)
 
+// skipPollingDelay is how go-azure-sdk, and nobody else, is told not to wait before
+// it polls for the first time; Retry-After does that in operations alone.
+const skipPollingDelay = "X-Go-Azure-Sdk-Skip-Polling-Delay"
+
 // ServeHTTP implements http.Handler.
 func (k *Kernel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resp, err := k.serve(r)
@@ -146,6 +150,10 @@ func (k *Kernel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	for name, values := range resp.Header {
 		w.Header()[name] = values
+	}
+	if !k.cfg.Realistic && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		// azurerm since 4.x waits 10 s after every write before it looks, unless told.
+		w.Header().Set(skipPollingDelay, "true")
 	}
 	status := resp.Status
 	if status == 0 {

@@ -36,7 +36,7 @@ func TestCascade(t *testing.T) {
 	if !slices.Equal(y.deleted, want) || !slices.Equal(y.after, want) {
 		t.Errorf("deleted %v, then %v, want %v", y.deleted, y.after, want)
 	}
-	if r.Header.Get("Retry-After") != "0" || r.Header.Get("Location") == "" {
+	if r.Header.Get("Retry-After") != "0" || r.Header.Get("Location") == "" || r.Header.Get("X-Go-Azure-Sdk-Skip-Polling-Delay") != "true" {
 		t.Errorf("headers: %v", r.Header)
 	}
 	op := r.Header.Get("Azure-AsyncOperation")
@@ -57,7 +57,7 @@ func TestCascade(t *testing.T) {
 func TestRealistic(t *testing.T) {
 	e, y := newEnv(t, rptest.Options{Realistic: true})
 	r := e.Want(http.StatusCreated, "PUT", box, `{"location":"eastus"}`)
-	if r.Body.String("properties.provisioningState") != "Creating" || r.Header.Get("Retry-After") != "10" {
+	if r.Body.String("properties.provisioningState") != "Creating" || r.Header.Get("Retry-After") != "10" || r.Header.Get("X-Go-Azure-Sdk-Skip-Polling-Delay") != "" {
 		t.Errorf("create: %s", r.Raw)
 	}
 	op, result := r.Header.Get("Azure-AsyncOperation"), r.Header.Get("Location")

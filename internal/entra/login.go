@@ -197,7 +197,8 @@ func (q *tokenRequest) audience(appOnly bool) (string, error) {
 	}
 	audience := ""
 	for _, s := range strings.Fields(scope) {
-		if !appOnly && (s == "openid" || s == "profile" || s == "email" || s == "offline_access") {
+		// MSAL for Go names these for applications, too.
+		if s == "openid" || s == "profile" || s == "email" || s == "offline_access" {
 			continue
 		}
 		i := strings.LastIndex(s, "/")

@@ -95,9 +95,10 @@ func TestClientCredentials(t *testing.T) {
 		doc["resource"] != "https://management.core.windows.net/" {
 		t.Errorf("version 1: %d %v", status, doc)
 	}
-	// MSAL doubles the slash for a resource that ends with one.
+	// MSAL doubles the slash for a resource that ends with one, and for Go adds scopes
+	// of OpenID Connect.
 	double := signIn(c)
-	double.Set("scope", "https://management.core.windows.net//.default")
+	double.Set("scope", "https://management.core.windows.net//.default openid offline_access profile")
 	status, doc = h.post(t, "/"+c.TenantID+"/oauth2/v2.0/token", double)
 	if status != 200 || claimsOf(t, doc["access_token"].(string))["aud"] != "https://management.core.windows.net/" {
 		t.Errorf("double slash: %d %v", status, doc)
