@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/azimuth-ml/azimuth/internal/diagnostic"
 	"github.com/azimuth-ml/azimuth/internal/storage"
 )
 
@@ -66,8 +67,22 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // run serves one call and answers it.
 func (s *Service) run(c *call) {
 	c.w.Header()["Server"] = []string{"Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0"}
-	if err := s.serve(c); err != nil {
+	err := s.serve(c)
+	if n := diagnostic.NoteOf(c.r.Context()); n != nil {
+		c.tell(n)
+	}
+	if err != nil {
 		s.fail(c, err)
+	}
+}
+
+// tell notes what the call was, for logs.
+func (c *call) tell(n *diagnostic.Note) {
+	if c.op != nil {
+		n.Operation = c.op.name
+	}
+	if c.as != nil {
+		n.ObjectID = c.as.id
 	}
 }
 

@@ -92,6 +92,9 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Call: base, s: s}
 	if err == nil && !done {
 		err = c.serve()
+		if c.row != nil {
+			c.Tell(c.row.Name)
+		}
 	}
 	if err != nil {
 		s.base.FailXML(base, err)

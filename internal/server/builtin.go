@@ -33,7 +33,7 @@ func (s *Server) providers() []*arm.Provider {
 		}),
 		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}, Shares: shares{s}, KeepShares: s.shares.SetRetentionIn}),
 		keyvault.Provider(keyvault.Deps{Contents: s.vaults, Secrets: vaultSecrets{s}, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
-		insights.Provider(insights.Deps{Removed: s.forgetTelemetry, Activities: s.activities}),
+		insights.Provider(insights.Deps{Removed: s.forgetTelemetry, Activities: s.activities, SettingsChanged: s.loadDiagnostics}),
 		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry}),
 		containerregistry.Provider(containerregistry.Deps{Contents: s.registries}),
 		managedidentity.Provider(identities{s.dir}),
@@ -56,7 +56,7 @@ func (s *Server) routes() []gateway.Route {
 		{Pattern: "*.api.azureml.ms", Handler: s.jobs},
 		{Pattern: "*.instances.azureml.ms", Handler: s.instances},
 		{Pattern: "*.azureml.net", Handler: s.instances},
-		{Pattern: "*.vault.azure.net", Handler: s.vaults},
+		{Pattern: "*.vault.azure.net", Handler: s.logged(s.vaults, vaultLog)},
 		{Pattern: "*" + oci.Suffix, Handler: s.registries},
 		{Pattern: strings.TrimPrefix(oci.Suffix, "."), Handler: s.registries},
 		{Pattern: AdminHost, Handler: s.adminHandler()},
@@ -65,7 +65,7 @@ func (s *Server) routes() []gateway.Route {
 		routes = append(routes, gateway.Route{Pattern: h, Handler: s.dir.LoginHandler()})
 	}
 	for service, h := range map[string]http.Handler{"blob": s.blobs, "dfs": s.blobs, "web": s.blobs, "queue": s.queues, "table": s.tables, "file": s.shares} {
-		routes = append(routes, gateway.Route{Pattern: "*." + service + ".core.windows.net", Handler: h})
+		routes = append(routes, gateway.Route{Pattern: "*." + service + ".core.windows.net", Handler: s.logged(h, storageLog)})
 	}
 	for _, h := range telemetry.Hosts() {
 		routes = append(routes, gateway.Route{Pattern: h, Handler: s.telemetry})

@@ -22,6 +22,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/clock"
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
+	"github.com/azimuth-ml/azimuth/internal/diagnostic"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/fault"
 	"github.com/azimuth-ml/azimuth/internal/files"
@@ -88,6 +89,8 @@ type Server struct {
 	vaults  *vault.Service
 	// telemetry is Application Insights and Log Analytics.
 	telemetry *telemetry.Service
+	// diagnostics takes what resources log to where their settings say.
+	diagnostics *diagnostic.Router
 	// registries are the container registries' data plane.
 	registries *oci.Service
 	runner     *local.Runner
@@ -212,6 +215,7 @@ func (s *Server) Serve(ctx context.Context, ready func(address string)) error {
 	g.Go(func() error { return s.instances.Run(ctx) })
 	s.jobs.Start()
 	s.telemetry.Start()
+	s.diagnostics.Start()
 	if err := s.cfg.Home.WriteServer(home.Server{
 		PID: os.Getpid(), Address: address, Version: s.cfg.Version, Started: time.Now().UTC(), Strict: s.cfg.Strict, Runner: s.cfg.Runner,
 	}); err != nil {

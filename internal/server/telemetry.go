@@ -240,10 +240,12 @@ func (s *Server) recordActivity(a arm.Activity) {
 	if a.CorrelationID == "" {
 		a.CorrelationID = uuid.NewString()
 	}
-	s.telemetry.Activity(telemetry.ActivityEvent{
+	e := telemetry.ActivityEvent{
 		At: a.At, Method: a.Method, ResourceID: a.ID, Operation: a.Operation, Status: a.Status, Code: a.Code,
 		Caller: a.Caller.Name, ObjectID: a.Caller.ObjectID, Address: address, CorrelationID: a.CorrelationID,
-	})
+	}
+	s.telemetry.Activity(e)
+	s.logActivity(e)
 }
 
 // activities lets Resource Manager read the activity log.

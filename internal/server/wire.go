@@ -15,6 +15,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/compute"
 	"github.com/azimuth-ml/azimuth/internal/compute/container"
 	"github.com/azimuth-ml/azimuth/internal/compute/local"
+	"github.com/azimuth-ml/azimuth/internal/diagnostic"
 	"github.com/azimuth-ml/azimuth/internal/entra"
 	"github.com/azimuth-ml/azimuth/internal/environment"
 	"github.com/azimuth-ml/azimuth/internal/fault"
@@ -76,13 +77,16 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.registries.Close)
+	s.diagnostics = diagnostic.New(sinks{s}, log)
 	if s.telemetry, err = telemetry.Open(telemetry.Config{
+		Settle: s.diagnostics.Flush, Tell: s.tellDiagnostics,
 		Dir: cfg.Home.Path("telemetry"), Clock: s.clock, Store: s.store, Resources: monitored{s}, Access: telemetryAccess{s},
 		TenantID: s.dir.TenantID(), Subscription: entra.DefaultSubscriptionID, Wall: time.Now, Log: log,
 	}); err != nil {
 		return err
 	}
 	s.onClose(s.telemetry.Close)
+	s.onClose(s.diagnostics.Close)
 	engine, images, err := s.containers(ctx)
 	if err != nil {
 		return err
@@ -140,6 +144,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	if err := s.grantOwner(ctx); err != nil {
 		return err
 	}
+	s.loadDiagnostics()
 	ca, err := gateway.OpenCA(cfg.Home.CA())
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/abac"
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/diagnostic"
 	"github.com/azimuth-ml/azimuth/internal/route"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -79,6 +80,13 @@ func (b *Base) Arrive(w http.ResponseWriter, r *http.Request) (c *Call, done boo
 		done, err = CrossOrigin(w, c.Request, b.Store)
 	}
 	return c, done, err
+}
+
+// Tell notes for logs that the call is the given operation, in Microsoft's words.
+func (c *Call) Tell(operation string) {
+	if n := diagnostic.NoteOf(c.HTTP.Context()); n != nil {
+		n.Operation, n.ObjectID = operation, c.Principal
+	}
 }
 
 // Fail answers a call with a refusal. document writes its body.

@@ -65,50 +65,54 @@ func (e *JobEvent) message() string {
 	return m
 }
 
-func (s *Service) writeJob(batch func(string) *logstore.Batch, e *JobEvent) {
-	severity, level := e.level()
-	cluster := part(e.Compute, "computes")
+// logs are the rows of Azure's tables for an event of a machine learning workspace.
+func (o *outboxEvent) logs(workspace string) []LogRow {
+	switch {
+	case o.Job != nil:
+		return o.Job.logs()
+	case o.Node != nil:
+		return []LogRow{o.Node.log(workspace)}
+	}
+	return nil
+}
 
-	b := batch("AmlComputeJobEvent")
-	b.Begin(e.At)
-	b.String("OperationName", e.eventType())
-	b.String("EventType", e.eventType())
-	b.String("ExecutionState", e.Status)
-	b.String("JobId", e.Name)
-	b.String("JobName", e.Name)
-	set(b, "ExperimentName", e.Experiment)
-	set(b, "ClusterName", cluster)
-	set(b, "ClusterId", e.Compute)
-	set(b, "ClusterResourceGroupName", part(e.Compute, "resourceGroups"))
-	set(b, "ResourceGroupName", part(e.Workspace, "resourceGroups"))
-	set(b, "CustomerSubscriptionId", part(e.Workspace, "subscriptions"))
-	set(b, "WorkspaceName", part(e.Workspace, "workspaces"))
-	set(b, "ErrorDetails", e.ErrorCode)
-	set(b, "JobErrorMessage", e.ErrorMessage)
-	b.End()
+// logs are the job's: in AmlComputeJobEvent and in AmlRunStatusChangedEvent.
+func (e *JobEvent) logs() []LogRow {
+	_, level := e.level()
+	job := LogRow{Table: "AmlComputeJobEvent", At: e.At, Resource: e.Workspace, Columns: map[string]any{
+		"OperationName": e.eventType(), "EventType": e.eventType(), "ExecutionState": e.Status, "JobId": e.Name, "JobName": e.Name,
+	}}
+	job.set("ExperimentName", e.Experiment)
+	job.set("ClusterName", part(e.Compute, "computes"))
+	job.set("ClusterId", e.Compute)
+	job.set("ClusterResourceGroupName", part(e.Compute, "resourceGroups"))
+	job.set("ResourceGroupName", part(e.Workspace, "resourceGroups"))
+	job.set("CustomerSubscriptionId", part(e.Workspace, "subscriptions"))
+	job.set("WorkspaceName", part(e.Workspace, "workspaces"))
+	job.set("ErrorDetails", e.ErrorCode)
+	job.set("JobErrorMessage", e.ErrorMessage)
 
-	b = batch("AmlRunStatusChangedEvent")
-	b.Begin(e.At)
-	b.String("OperationName", "Microsoft.MachineLearningServices/workspaces/experiments/runs/write")
-	b.String("RunId", e.Name)
 	root := e.Name
 	if e.Parent != "" {
 		root = e.Parent
-		b.String("ParentRunId", e.Parent)
 	}
-	b.String("RootRunId", root)
-	b.String("Status", e.Status)
-	b.String("Message", e.message())
-	b.String("Level", level)
-	set(b, "TriggeringUserName", e.User)
-	set(b, "Identity", e.User)
-	set(b, "WorkspaceName", part(e.Workspace, "workspaces"))
+	run := LogRow{Table: "AmlRunStatusChangedEvent", At: e.At, Resource: e.Workspace, Columns: map[string]any{
+		"OperationName": "Microsoft.MachineLearningServices/workspaces/experiments/runs/write", "RunId": e.Name, "RootRunId": root,
+		"Status": e.Status, "Message": e.message(), "Level": level,
+	}}
+	run.set("ParentRunId", e.Parent)
+	run.set("TriggeringUserName", e.User)
+	run.set("Identity", e.User)
+	run.set("WorkspaceName", part(e.Workspace, "workspaces"))
 	if !e.Ended.IsZero() && !e.Created.IsZero() {
-		b.String("DurationMs", strconv.FormatInt(e.Ended.Sub(e.Created).Milliseconds(), 10))
+		run.set("DurationMs", strconv.FormatInt(e.Ended.Sub(e.Created).Milliseconds(), 10))
 	}
-	b.End()
+	return []LogRow{job, run}
+}
 
-	b = batch("AppTraces")
+func (s *Service) writeJob(batch func(string) *logstore.Batch, e *JobEvent) {
+	severity, _ := e.level()
+	b := batch("AppTraces")
 	b.Begin(e.At)
 	b.String("Message", e.message())
 	b.Int("SeverityLevel", severity)
@@ -163,23 +167,24 @@ func (s *Service) writeOperation(b *logstore.Batch, e *JobEvent) {
 	}
 }
 
-func (s *Service) writeNode(batch func(string) *logstore.Batch, e *NodeEvent) {
-	b := batch("AmlComputeClusterNodeEvent")
-	b.Begin(e.At)
-	// Azure's table has no column for the state of a node
-	b.String("OperationName", "Node"+strings.ToUpper(e.Event[:min(1, len(e.Event))])+e.Event[min(1, len(e.Event)):])
-	b.String("ClusterName", part(e.Cluster, "computes"))
-	b.String("NodeId", e.Node)
-	set(b, "InternalOperationName", e.State)
-	set(b, "VmSize", e.VMSize)
-	set(b, "VmPriority", e.Priority)
+// log is the node's row in AmlComputeClusterNodeEvent.
+func (e *NodeEvent) log(workspace string) LogRow {
+	first := min(1, len(e.Event))
+	row := LogRow{Table: "AmlComputeClusterNodeEvent", At: e.At, Resource: workspace, Columns: map[string]any{
+		// Azure's table has no column for the state of a node
+		"OperationName": "Node" + strings.ToUpper(e.Event[:first]) + e.Event[first:],
+		"ClusterName":   part(e.Cluster, "computes"), "NodeId": e.Node,
+	}}
+	row.set("InternalOperationName", e.State)
+	row.set("VmSize", e.VMSize)
+	row.set("VmPriority", e.Priority)
 	if !e.Allocated.IsZero() {
-		b.Time("NodeAllocationTime", e.Allocated)
+		row.Columns["NodeAllocationTime"] = e.Allocated
 	}
 	if !e.Booted.IsZero() {
-		b.Time("NodeBootTime", e.Booted)
+		row.Columns["NodeBootTime"] = e.Booted
 	}
-	b.End()
+	return row
 }
 
 func (s *Service) writeActivity(b *logstore.Batch, e ActivityEvent) {

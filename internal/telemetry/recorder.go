@@ -205,7 +205,11 @@ func (r *Recorder) close() {
 func (r *Recorder) Flush(ctx context.Context) error {
 	r.drain.Lock()
 	defer r.drain.Unlock()
-	return errors.Join(r.flushActivity(), r.flushOutbox(ctx))
+	err := errors.Join(r.flushActivity(), r.flushOutbox(ctx))
+	if settle := r.s.cfg.Settle; settle != nil {
+		err = errors.Join(err, settle(ctx))
+	}
+	return err
 }
 
 func (r *Recorder) flushActivity() error {
@@ -287,6 +291,14 @@ func (r *Recorder) write(ctx context.Context, events []outboxEvent) error {
 			}
 			components[workspace] = c // nil: nobody wants to know
 		}
+		rows := e.logs(workspace)
+		if tell := r.s.cfg.Tell; tell != nil {
+			kept := ""
+			if c != nil && c.Workspace != nil {
+				kept = c.Workspace.ID
+			}
+			tell(kept, rows)
+		}
 		if c == nil {
 			continue
 		}
@@ -300,11 +312,11 @@ func (r *Recorder) write(ctx context.Context, events []outboxEvent) error {
 			}
 			return batches[k]
 		}
-		switch {
-		case e.Job != nil:
+		for _, row := range rows {
+			row.write(batch(row.Table))
+		}
+		if e.Job != nil {
 			r.s.writeJob(batch, e.Job)
-		case e.Node != nil:
-			r.s.writeNode(batch, e.Node)
 		}
 	}
 	all := make([]*logstore.Batch, 0, len(batches))

@@ -19,6 +19,9 @@ const activitySpace = "activity"
 
 const activityTable = "AzureActivity"
 
+// diagnosticsTable is where resources log that have no table of their own.
+const diagnosticsTable = "AzureDiagnostics"
+
 // customSuffix ends the names of tables that users make.
 const customSuffix = "_CL"
 
@@ -80,6 +83,9 @@ func (q *source) view(name string) (*view, error) {
 			return v, nil
 		}
 	}
+	if name == diagnosticsTable && q.component == nil {
+		return q.diagnostics()
+	}
 	if v := q.s.schema.workspace[name]; v != nil && (q.component == nil || strings.HasPrefix(name, "App") || q.ownsAll()) {
 		return v, nil
 	}
@@ -87,6 +93,32 @@ func (q *source) view(name string) (*view, error) {
 		return q.custom(name)
 	}
 	return nil, &kql.UnknownTableError{Name: name}
+}
+
+// diagnostics is the view of AzureDiagnostics, whose columns are those that every
+// workspace has, and those that were sent.
+func (q *source) diagnostics() (*view, error) {
+	base := q.s.schema.workspace[diagnosticsTable]
+	sent, err := q.s.store.Columns(q.space, diagnosticsTable)
+	if err != nil {
+		return nil, err
+	}
+	v := *base
+	v.columns = slices.Clone(base.columns)
+	slices.SortFunc(sent, func(a, b logstore.Column) int { return cmp.Compare(a.Name, b.Name) })
+	for _, c := range sent {
+		if !slices.ContainsFunc(base.columns, func(b column) bool { return b.stored == c.Name }) {
+			v.columns = append(v.columns, stored(c.Name, c.Kind))
+		}
+	}
+	return &v, nil
+}
+
+// stored is the column of a view that shows one of the store as it is.
+func stored(name string, k logstore.Kind) column {
+	types := map[logstore.Kind]kql.Type{logstore.String: kql.String, logstore.Int: kql.Long, logstore.Real: kql.Real,
+		logstore.Bool: kql.Bool, logstore.Time: kql.DateTime, logstore.Dynamic: kql.Dynamic}
+	return column{Column: kql.Column{Name: name, Type: types[k]}, stored: name, kind: k}
 }
 
 // custom is the view of a table whose columns are those that were sent.
@@ -99,11 +131,7 @@ func (q *source) custom(name string) (*view, error) {
 		return nil, &kql.UnknownTableError{Name: name}
 	}
 	v := &view{name: name, table: name, itemType: name}
-	add := func(name string, k logstore.Kind) {
-		types := map[logstore.Kind]kql.Type{logstore.String: kql.String, logstore.Int: kql.Long, logstore.Real: kql.Real,
-			logstore.Bool: kql.Bool, logstore.Time: kql.DateTime, logstore.Dynamic: kql.Dynamic}
-		v.columns = append(v.columns, column{Column: kql.Column{Name: name, Type: types[k]}, stored: name, kind: k})
-	}
+	add := func(name string, k logstore.Kind) { v.columns = append(v.columns, stored(name, k)) }
 	add(colTime, logstore.Time)
 	slices.SortFunc(columns, func(a, b logstore.Column) int { return cmp.Compare(a.Name, b.Name) })
 	for _, c := range columns {

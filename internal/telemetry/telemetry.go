@@ -108,7 +108,7 @@ type Access interface {
 	Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error)
 }
 
-// Config is what a Service needs. All fields are required.
+// Config is what a Service needs. All fields but Settle and Tell are required.
 type Config struct {
 	// Dir is where rows are kept.
 	Dir   string
@@ -123,6 +123,12 @@ type Config struct {
 	// telemetry with, however far the injected clock was advanced.
 	Wall func() time.Time
 	Log  *slog.Logger
+	// Settle, when set, is called before a query is answered: it writes what else
+	// there is to write.
+	Settle func(ctx context.Context) error
+	// Tell, when set, gets what a machine learning workspace logs. In the workspace
+	// kept, an ARM ID or "", it is already.
+	Tell func(kept string, rows []LogRow)
 }
 
 // Service serves all components and workspaces as an http.Handler.

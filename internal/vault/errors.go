@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+
+	"github.com/azimuth-ml/azimuth/internal/diagnostic"
 )
 
 // apiError is an answer in Key Vault's error shape.
@@ -32,6 +34,9 @@ func (s *Service) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	s.cfg.Log.LogAttrs(r.Context(), level, "vault request failed",
 		slog.String("method", r.Method), slog.String("host", r.Host), slog.Int("status", e.Status), slog.Any("error", err))
+	if n := diagnostic.NoteOf(r.Context()); n != nil {
+		n.Code, n.Message = e.Code, e.Message
+	}
 	body := map[string]any{"code": e.Code, "message": e.Message}
 	if e.Inner != "" {
 		body["innererror"] = map[string]any{"code": e.Inner}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/clock"
+	"github.com/azimuth-ml/azimuth/internal/diagnostic"
 	seals "github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -240,6 +241,10 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	note := diagnostic.NoteOf(r.Context())
+	if note != nil {
+		note.ObjectID, note.AppID = who.ObjectID, who.AppID
+	}
 	if v.Door != DoorOpen {
 		return nil, v.refusal(who)
 	}
@@ -252,6 +257,9 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	o, c, err := s.route(r, v, who)
 	if err != nil {
 		return nil, err
+	}
+	if note != nil {
+		note.Operation = o.logName()
 	}
 	if err := c.authorize(o); err != nil {
 		return nil, err

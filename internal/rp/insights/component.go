@@ -1,5 +1,6 @@
 // Package insights is the resource provider Microsoft.Insights as far as
-// machine learning environments use it: Application Insights components.
+// machine learning environments use it: Application Insights components, the
+// activity log and diagnostic settings.
 package insights
 
 import (
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -32,19 +34,25 @@ type Deps struct {
 	// Activities returns the events of the activity log that match, the newest
 	// first. Nil has none: they are not implemented then.
 	Activities func(ctx context.Context, f ActivityFilter) ([]Activity, error)
+	// SettingsChanged is told when a diagnostic setting was written or removed,
+	// outside of any transaction: Settings has those that there are. Nil refuses
+	// them: they are not implemented then.
+	SettingsChanged func()
 }
 
 type provider struct {
 	deps   Deps
 	kernel *arm.Kernel
+	// categories are what resources can send, by lower-cased type.
+	categories func() (map[string][]category, error)
 }
 
 // Provider returns the descriptors of the namespace.
 func Provider(d Deps) *arm.Provider {
-	p := &provider{deps: d}
+	p := &provider{deps: d, categories: sync.OnceValues(func() (map[string][]category, error) { return readCategories(categoriesText) })}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{p.component()},
+		Types:     []*arm.ResourceType{p.component(), p.diagnosticSetting(), p.diagnosticCategory()},
 		Actions: []arm.Action{
 			{Name: "eventtypes/management/values", Method: http.MethodGet, Permission: activityRead, Handle: p.activities},
 		},

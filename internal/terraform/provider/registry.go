@@ -27,6 +27,7 @@ func resourceTypes() []*resourceType {
 		machineLearningWorkspace(),
 		federatedIdentityCredential(),
 		managementLock(),
+		monitorDiagnosticSetting(),
 		natGateway(),
 		natGatewayPublicIPAssociation(),
 		networkSecurityGroup(),
