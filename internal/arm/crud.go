@@ -572,6 +572,10 @@ func (k *Kernel) remove(ctx context.Context, tx store.Tx, req *Request, r *Resou
 		below = append(below, c.ID)
 	}
 	slices.SortStableFunc(below, func(a, b string) int { return strings.Count(b, "/") - strings.Count(a, "/") })
+	var keep func(*Resource) (bool, error)
+	if t := k.types.lookup(r.ParsedID().Type()); t != nil && t.SetAside != nil {
+		keep = t.SetAside(&Delete{Request: req, Tx: tx, Resource: r, Root: r.ParsedID(), after: after})
+	}
 	for _, id := range below {
 		c, err := k.res.Get(tx, id)
 		if errors.Is(err, store.ErrNotFound) {
@@ -580,7 +584,27 @@ func (k *Kernel) remove(ctx context.Context, tx store.Tx, req *Request, r *Resou
 		if err != nil {
 			return err
 		}
+		if keep != nil {
+			ok, err := keep(c)
+			if err != nil {
+				return err
+			}
+			if ok {
+				if err := k.res.setAside(tx, id); err != nil {
+					return err
+				}
+				if err := k.res.Remove(tx, id); err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		if err := k.removeOne(ctx, tx, req, c, r.ParsedID(), after); err != nil {
+			return err
+		}
+	}
+	if keep != nil {
+		if err := k.res.setAside(tx, r.ID); err != nil {
 			return err
 		}
 	}

@@ -153,7 +153,7 @@ func (k *Kernel) startDelete(ctx context.Context, req *Request) (*Response, erro
 				return NotFound(req.ID) // the one DELETE of nothing that is a 404
 			}
 			if t.DeleteAbsent != nil {
-				found, err := t.DeleteAbsent(ctx, tx, req)
+				found, err := t.DeleteAbsent(ctx, &Delete{Request: req, Tx: tx, Root: req.ID, after: &after})
 				gone = !found
 				return err
 			}

@@ -73,7 +73,8 @@ type Sealer interface {
 
 // SealedPlaces is where this package keeps sealed values.
 func SealedPlaces() []seal.Place {
-	return []seal.Place{seal.In(resourceBucket, func(r *Resource) []*[]byte { return []*[]byte{&r.Sealed} })}
+	sealed := func(r *Resource) []*[]byte { return []*[]byte{&r.Sealed} }
+	return []seal.Place{seal.In(resourceBucket, sealed), seal.In(asideBucket, sealed)}
 }
 
 const (
@@ -88,10 +89,11 @@ type Resources struct {
 	types  *registry
 	sealer Sealer
 	c      store.Collection[Resource]
+	aside  store.Collection[Resource]
 }
 
 func newResources(types *registry, sealer Sealer) *Resources {
-	s := &Resources{types: types, sealer: sealer}
+	s := &Resources{types: types, sealer: sealer, aside: asideCollection()}
 	s.c = store.Collection[Resource]{
 		Name: resourceBucket,
 		Key:  func(r *Resource) string { return Key(r.ID) },

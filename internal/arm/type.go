@@ -99,9 +99,14 @@ type ResourceType struct {
 	// Delete undoes what Put did to others, in the write transaction, before
 	// the resource is removed. Children are deleted first.
 	Delete func(ctx context.Context, d *Delete) error
+	// SetAside says that a DELETE of the resource itself keeps it to be recovered: the
+	// function that it returns, if any, tells which of the resources in it are kept as
+	// well. Their Delete hooks do not run; see Kernel.PurgeAside.
+	SetAside func(d *Delete) func(child *Resource) (bool, error)
 	// DeleteAbsent is asked when a DELETE finds nothing, for services that keep
 	// what was deleted: true says that there was something to remove after all.
-	DeleteAbsent func(ctx context.Context, tx store.Tx, req *Request) (bool, error)
+	// d.Resource is nil.
+	DeleteAbsent func(ctx context.Context, d *Delete) (bool, error)
 	// Default makes the resource that is there without ever having been PUT,
 	// such as blobServices/default; nil, nil when there is none of that name.
 	Default func(ctx context.Context, tx store.Tx, id ID) (*Resource, error)

@@ -11,6 +11,8 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -290,14 +292,57 @@ func (s *Service) WorkspaceCreated(ctx context.Context, p *arm.Put) error {
 // WorkspaceDeleted forgets what a workspace had. Its jobs and datastores have
 // been deleted by the kernel; the data in its storage account stays, as in
 // Azure.
-func (s *Service) WorkspaceDeleted(_ context.Context, d *arm.Delete) error {
+func (s *Service) WorkspaceDeleted(ctx context.Context, d *arm.Delete) error {
+	if err := s.WorkspaceKept(ctx, d); err != nil {
+		return err
+	}
 	if err := s.tracking.DeleteWorkspace(d.Tx, d.Resource.UID); err != nil {
 		return fmt.Errorf("delete runs of workspace %s: %w", d.Resource.ID, err)
 	}
+	d.After(func() { s.tasks.Go(s.collect) })
+	return nil
+}
+
+// WorkspaceKept ends what runs in a workspace that can be recovered: its serverless
+// compute. What Keeps says is kept, and its runs are.
+func (s *Service) WorkspaceKept(_ context.Context, d *arm.Delete) error {
 	if err := s.dropServerless(d.Tx, d.Resource.ID); err != nil {
 		return fmt.Errorf("end serverless compute of workspace %s: %w", d.Resource.ID, err)
 	}
-	d.After(func() { s.tasks.Go(s.collect) })
+	return nil
+}
+
+// Keeps tells whether a resource is kept with a deleted workspace that can be
+// recovered: assets, datastores and jobs that have ended.
+func (s *Service) Keeps(tx store.Tx, child *arm.Resource) (bool, error) {
+	kind, ok := strings.CutPrefix(child.ParsedID().Type(), typeWorkspace+"/")
+	if !ok {
+		return false, nil
+	}
+	if kind != "jobs" {
+		kind, _, _ = strings.Cut(kind, "/")
+		return kind == "datastores" || slices.ContainsFunc(assetKinds(), func(a asset) bool { return a.plural == kind }), nil
+	}
+	r, err := s.runOf(tx, child)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || !r.Status.Terminal() || r.Parent == "" {
+		return err == nil && r.Status.Terminal(), err
+	}
+	parent, err := s.runs.Get(tx, r.Parent)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && parent.Status.Terminal(), err
+}
+
+// WorkspacePurged forgets what a kept workspace had.
+func (s *Service) WorkspacePurged(tx store.Tx, workspace *arm.Resource, after func(func())) error {
+	if err := s.tracking.DeleteWorkspace(tx, workspace.UID); err != nil {
+		return fmt.Errorf("delete runs of workspace %s: %w", workspace.ID, err)
+	}
+	after(func() { s.tasks.Go(s.collect) })
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/reach"
 	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
+	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/vault"
 )
@@ -70,9 +71,12 @@ func vaultOf(r *arm.Resource) (*vault.Vault, error) {
 	return out, nil
 }
 
-// purgeOver removes deleted vaults, and what was deleted in vaults, whose retention is
-// over.
+// purgeOver removes deleted workspaces, deleted vaults, and what was deleted in vaults,
+// whose retention is over.
 func (s *Server) purgeOver(ctx context.Context) error {
+	if err := machinelearning.PurgeOver(ctx, s.kernel, s.jobs, s.clock.Now()); err != nil {
+		return err
+	}
 	if err := keyvault.PurgeOver(ctx, s.store, s.vaults, s.clock.Now()); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/rp/insights"
 	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
 	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
+	"github.com/azimuth-ml/azimuth/internal/rp/managedidentity"
 	"github.com/azimuth-ml/azimuth/internal/rp/network"
 	"github.com/azimuth-ml/azimuth/internal/rp/resources"
 	"github.com/azimuth-ml/azimuth/internal/rp/rptest"
@@ -29,6 +30,7 @@ type engine struct {
 	serverless       map[string]int
 	quotas           map[string]int
 	created, deleted []string
+	kept             []string
 	instances        map[string]machinelearning.Instance
 	asked            []string
 	machine          machinelearning.InstanceStatus
@@ -91,6 +93,18 @@ func (e *engine) WorkspaceDeleted(_ context.Context, d *arm.Delete) error {
 	return nil
 }
 
+func (e *engine) WorkspaceKept(_ context.Context, d *arm.Delete) error {
+	e.kept = append(e.kept, d.Resource.Body.String("properties.workspaceId"))
+	return nil
+}
+func (e *engine) Keeps(_ store.Tx, child *arm.Resource) (bool, error) {
+	return child.ParsedID().Type() == machinelearning.ConnectionType, nil
+}
+func (e *engine) WorkspacePurged(_ store.Tx, ws *arm.Resource, _ func(func())) error {
+	e.deleted = append(e.deleted, ws.Body.String("properties.workspaceId"))
+	return nil
+}
+
 const (
 	rg       = rptest.Group + "/providers/"
 	ws       = rg + "Microsoft.MachineLearningServices/workspaces/mlw-one"
@@ -112,7 +126,7 @@ func newEnv(t *testing.T, hold bool) (*rptest.Env, *engine) {
 	links := network.PrivateLinks(func(tx store.Tx, connection *arm.Resource) error {
 		return machinelearning.ConnectionChanged(tx, e.Kernel.Resources(), connection)
 	})
-	e = rptest.New(t, rptest.Options{}, append(links, resources.Provider(),
+	e = rptest.New(t, rptest.Options{}, append(links, resources.Provider(), managedidentity.Provider(&rptest.Directory{}),
 		storage.Provider(storage.Deps{Containers: eng}), keyvault.Provider(keyvault.Deps{Contents: eng}),
 		insights.Provider(insights.Deps{}), containerregistry.Provider(containerregistry.Deps{}),
 		network.Provider(network.Deps{Users: func(tx store.Tx, id string) ([]string, error) {

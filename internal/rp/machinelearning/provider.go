@@ -153,8 +153,16 @@ type Lifecycle interface {
 	// WorkspaceCreated makes what a new workspace has from the start. It is
 	// called in the Put hook, once p.Resource is complete.
 	WorkspaceCreated(ctx context.Context, p *arm.Put) error
-	// WorkspaceDeleted forgets what a workspace had, after its children.
+	// WorkspaceDeleted ends what runs in a workspace, and forgets what it had, after its
+	// children.
 	WorkspaceDeleted(ctx context.Context, d *arm.Delete) error
+	// WorkspaceKept ends what runs in a workspace that can be recovered.
+	WorkspaceKept(ctx context.Context, d *arm.Delete) error
+	// Keeps tells whether a resource in such a workspace is kept with it.
+	Keeps(tx store.Tx, child *arm.Resource) (bool, error)
+	// WorkspacePurged forgets what a kept workspace had. What has to wait until tx is
+	// durable is given to after.
+	WorkspacePurged(tx store.Tx, workspace *arm.Resource, after func(func())) error
 }
 
 // Deps is what the provider needs.
@@ -163,8 +171,8 @@ type Deps struct {
 	Pools     Pools
 	Instances Instances
 	Lifecycle Lifecycle
-	// HoldNames keeps the name of a deleted workspace from being used again for
-	// 14 days unless it is purged, as Azure does.
+	// HoldNames keeps a deleted workspace for 14 days, unless it is purged, so that it
+	// can be recovered and its name is not used again, as Azure does.
 	HoldNames bool
 }
 

@@ -69,6 +69,7 @@ func (p *provider) workspace() *arm.ResourceType {
 		Put:          p.putWorkspace,
 		Read:         p.readWorkspace,
 		Delete:       p.deleteWorkspace,
+		SetAside:     p.setAside,
 		DeleteAbsent: p.purgeAbsent,
 		Actions: []arm.Action{
 			{Name: "listKeys", Permission: WorkspaceType + "/listKeys/action", Handle: p.listKeys},
@@ -81,10 +82,8 @@ func (p *provider) workspace() *arm.ResourceType {
 }
 
 func (p *provider) validateWorkspace(ctx context.Context, put *arm.Put) error {
-	if put.Creating() {
-		if err := p.freeName(put); err != nil {
-			return err
-		}
+	if err := p.freeName(ctx, put); err != nil {
+		return err
 	}
 	put.Keep("kind", "sku", "properties.storageAccount", "properties.keyVault", "properties.applicationInsights",
 		"properties.containerRegistry", "properties.hbiWorkspace")
@@ -204,16 +203,10 @@ func (p *provider) readWorkspace(ctx context.Context, tx store.Tx, r *arm.Resour
 	return p.readNetwork(tx, r)
 }
 
-// deleteWorkspace ends a workspace. A soft-deleted workspace of Azure can be
-// recovered with its data; here only its name is held.
+// deleteWorkspace ends a workspace, or keeps it to be recovered.
 func (p *provider) deleteWorkspace(ctx context.Context, d *arm.Delete) error {
 	if err := p.deleteHub(d); err != nil {
 		return err
 	}
-	if p.HoldNames && !forced(d.Request) {
-		if err := p.deleted.Put(d.Tx, &deletedWorkspace{ID: d.Resource.ID, Purge: d.Now.Add(retention)}); err != nil {
-			return err
-		}
-	}
-	return p.Lifecycle.WorkspaceDeleted(ctx, d)
+	return p.hold(ctx, d)
 }

@@ -72,6 +72,11 @@ func (noInstances) AwaitInstance(context.Context, string) {}
 
 func (noLifecycle) WorkspaceCreated(context.Context, *arm.Put) error    { return nil }
 func (noLifecycle) WorkspaceDeleted(context.Context, *arm.Delete) error { return nil }
+func (noLifecycle) WorkspaceKept(context.Context, *arm.Delete) error    { return nil }
+func (noLifecycle) Keeps(store.Tx, *arm.Resource) (bool, error)         { return false, nil }
+func (noLifecycle) WorkspacePurged(store.Tx, *arm.Resource, func(func())) error {
+	return nil
+}
 
 func newAll(t *testing.T) *rptest.Env {
 	cat, err := catalog.Load()
