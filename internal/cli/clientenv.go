@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -14,20 +12,6 @@ import (
 
 // clientEnv prepares the environment in which a client uses the session's cloud.
 func (a *app) clientEnv(ctx context.Context, s *session) (*clientenv.Env, error) {
-	return a.clientEnvAt(ctx, s, "")
-}
-
-// clientEnvAt is clientEnv for a client that calls from a place in the cloud's
-// networks, or, when that is "", from this machine.
-func (a *app) clientEnvAt(ctx context.Context, s *session, from string) (*clientenv.Env, error) {
-	var place *url.Userinfo
-	if from != "" {
-		var c server.NetworkCredential
-		if err := s.admin(ctx, http.MethodPost, "/v1/network/credential", server.NetworkPlace{From: from}, &c); err != nil {
-			return nil, fmt.Errorf("find the place %s: %w", from, err)
-		}
-		place = url.UserPassword(c.User, c.Password)
-	}
 	ca, err := os.ReadFile(server.CACertificate(s.home))
 	if err != nil {
 		return nil, fmt.Errorf("read CA certificate: %w", err)
@@ -46,7 +30,7 @@ func (a *app) clientEnvAt(ctx context.Context, s *session, from string) (*client
 	e, err := clientenv.Prepare(clientenv.Config{
 		Dir: dir, Address: s.server.Address, CACertificate: ca,
 		Credentials: s.caller, SubscriptionID: s.owner.SubscriptionID, SubscriptionName: server.SubscriptionName,
-		Now: now, Getenv: os.Getenv, Proxy: place,
+		Now: now, Getenv: os.Getenv, Proxy: s.place,
 	})
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ checksum. Exits with 1 when something is wrong.`,
 			case err != nil:
 				add("server", err, "", "Stop it (azimuth stop) and start it again.")
 			default:
-				s, err := a.session(d, srv)
+				s, err := a.session(cmd.Context(), d, srv)
 				if err != nil {
 					add("server", err, "", "Stop it (azimuth stop) and start it again.")
 					break

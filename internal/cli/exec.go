@@ -13,7 +13,6 @@ import (
 )
 
 func (a *app) execCommand() *cobra.Command {
-	from := ""
 	cmd := &cobra.Command{
 		Use:                   "exec -- COMMAND [ARGS…]",
 		DisableFlagsInUseLine: true,
@@ -31,14 +30,13 @@ agent in a private network would.`,
 				return err
 			}
 			defer s.close()
-			e, err := a.clientEnvAt(cmd.Context(), s, from)
+			e, err := a.clientEnv(cmd.Context(), s)
 			if err != nil {
 				return err
 			}
 			return a.run(args, e.Apply(os.Environ()))
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "the subnet, compute or node to run it as, by name or ID (default: this machine, on the internet)")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
 }

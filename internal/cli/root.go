@@ -30,6 +30,7 @@ type app struct {
 	stdout, stderr io.Writer
 	homeFlag       string
 	asFile         string
+	from           string // --from
 	output         string
 }
 
@@ -156,10 +157,16 @@ Start with:  azimuth up examples/workspace`,
 		case "up", "down", "terraform", "env", "exec":
 			cmd.Flags().StringVar(&a.asFile, "as", "", "act as the service principal whose credentials `FILE` has (azimuth identity create sp)")
 			cmd.MarkFlagFilename("as")
+			cmd.Flags().StringVar(&a.from, "from", "", placeFlag)
+		case "ml":
+			cmd.PersistentFlags().StringVar(&a.from, "from", "", placeFlag)
 		}
 	}
 	return root
 }
+
+// placeFlag is what --from does.
+const placeFlag = "call as `PLACE`, a subnet, compute or node by name or ID (default: this machine, on the internet)"
 
 // onlyCommands has commands that only hold others refuse what is none of them:
 // cobra by itself prints their help and succeeds.

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -25,10 +27,13 @@ type session struct {
 	// the owner unless --as says otherwise.
 	caller entra.Credentials
 	as     *client.Client
+	// place is where in the cloud's networks --from says that clients call from; nil
+	// is this machine.
+	place *url.Userinfo
 }
 
 // connect reaches the running server of the home.
-func (a *app) connect(context.Context) (*session, error) {
+func (a *app) connect(ctx context.Context) (*session, error) {
 	d, err := a.home()
 	if err != nil {
 		return nil, err
@@ -40,10 +45,10 @@ func (a *app) connect(context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.session(d, s)
+	return a.session(ctx, d, s)
 }
 
-func (a *app) session(d home.Dir, s home.Server) (*session, error) {
+func (a *app) session(ctx context.Context, d home.Dir, s home.Server) (*session, error) {
 	owner, err := server.ReadOwner(d)
 	if err != nil {
 		return nil, err
@@ -54,13 +59,24 @@ func (a *app) session(d home.Dir, s home.Server) (*session, error) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
+	out := &session{home: d, server: s, owner: owner, caller: owner.Credentials}
 	signedIn := func(c entra.Credentials) *client.Client {
 		return client.New(client.Config{
-			Address: s.Address, Roots: roots, Tenant: owner.TenantID, ClientID: c.ClientID,
+			Address: s.Address, Place: out.place, Roots: roots, Tenant: owner.TenantID, ClientID: c.ClientID,
 			ClientSecret: c.ClientSecret, Subscription: owner.SubscriptionID,
 		})
 	}
-	out := &session{home: d, server: s, owner: owner, client: signedIn(owner.Credentials), caller: owner.Credentials}
+	out.client = signedIn(owner.Credentials)
+	if a.from != "" {
+		var c server.NetworkCredential
+		err := out.admin(ctx, http.MethodPost, "/v1/network/credential", server.NetworkPlace{From: a.from}, &c)
+		out.client.Close()
+		if err != nil {
+			return nil, fmt.Errorf("--from: %w", err)
+		}
+		out.place = url.UserPassword(c.User, c.Password)
+		out.client = signedIn(owner.Credentials)
+	}
 	out.as = out.client
 	if a.asFile != "" {
 		if out.caller, err = entra.LoadCredentials(a.asFile); err != nil {

@@ -37,7 +37,7 @@ func (a *app) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := a.session(d, srv)
+			s, err := a.session(cmd.Context(), d, srv)
 			if err != nil {
 				return err
 			}

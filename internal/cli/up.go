@@ -113,7 +113,7 @@ func (a *app) openStack(ctx context.Context, dir string, sf stackFlags, serve se
 	if fresh {
 		a.step("started a server on %s (stop it with: azimuth stop)", srv.Address)
 	}
-	s, err := a.session(d, srv)
+	s, err := a.session(ctx, d, srv)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ const (
 type Config struct {
 	// Address is the host:port of Azimuth's gateway.
 	Address string
+	// Place is the proxy credential of a place in the cloud's networks that the client
+	// calls from; nil is the user's machine.
+	Place *url.Userinfo
 	// Roots are the authorities to trust.
 	Roots *x509.CertPool
 	// Tenant, ClientID and ClientSecret are a service principal's.
@@ -61,14 +64,20 @@ type token struct {
 
 // New returns a client that reaches every Azure host through the gateway.
 func New(cfg Config) *Client {
-	proxy := &url.URL{Scheme: "http", Host: cfg.Address}
+	proxy := &url.URL{Scheme: "http", User: cfg.Place, Host: cfg.Address}
 	return &Client{
 		cfg:    cfg,
 		tokens: map[string]token{},
 		http: &http.Client{Transport: &http.Transport{
-			Proxy:               http.ProxyURL(proxy),
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-			TLSClientConfig:     &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
+			Proxy:           http.ProxyURL(proxy),
+			DialContext:     (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			TLSClientConfig: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
+			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+				if why := res.Header.Get("X-Azimuth-Error"); why != "" {
+					return errors.New(why)
+				}
+				return nil
+			},
 			MaxIdleConnsPerHost: 16,
 			IdleConnTimeout:     30 * time.Second,
 		}},

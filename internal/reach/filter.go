@@ -101,6 +101,9 @@ func (d *decision) filtered(dir direction, at *arm.Resource, destination func(pr
 		}
 		change := fmt.Sprintf("Add a rule to the network security group %s, %s, with a priority below %d, that allows TCP %d to %s.",
 			group.Name(), strings.ToLower(string(dir)), priority, d.dst.port, what)
+		if d.hint != "" && dir == outbound {
+			change = d.hint + " Or: " + change
+		}
 		return false, d.deny(Filtered, r.ID, change, "The rule %s (%d, %s, Deny) of the network security group %s on the subnet %s.",
 			r.Name(), priority, dir, group.Name(), at.Name())
 	}
