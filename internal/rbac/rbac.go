@@ -232,7 +232,7 @@ func (a *Authorizer) assigned(tx store.Tx, principalID string, what asked, linea
 		return false, err
 	}
 	for i := len(lineage) - 1; i >= 0; i-- { // broad assignments are the common ones
-		grants := byScope[lineage[i].Key()]
+		grants := byScope[arm.Key(lineage[i].Key())] // the tenant's is ""
 		if byScope == nil {
 			if grants, err = a.grantsAt(tx, principalID, lineage[i].Key()); err != nil {
 				return false, err

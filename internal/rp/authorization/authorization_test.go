@@ -96,6 +96,16 @@ func TestAssignmentLifecycle(t *testing.T) {
 	}
 }
 
+// What is assigned at the tenant holds everywhere.
+func TestTenantAssignment(t *testing.T) {
+	e := newEnv(t)
+	guest := rptest.ObjectID(rptest.Guest)
+	e.Want(http.StatusCreated, "PUT", auth+"roleAssignments/"+uuid.NewString(), assign(guest, reader))
+	if r := e.As(rptest.Guest, "GET", rptest.Group, nil); r.Status != http.StatusOK {
+		t.Errorf("a group: %d %s", r.Status, r.Raw)
+	}
+}
+
 // What a group is assigned, its members have.
 func TestGroupAssignments(t *testing.T) {
 	e := newEnv(t)
