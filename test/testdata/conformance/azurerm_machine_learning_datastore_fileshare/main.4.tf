@@ -1,7 +1,7 @@
 resource "azurerm_storage_share" "it" {
-  name               = "data"
-  storage_account_id = azurerm_storage_account.it.id
-  quota              = 5
+  name                 = "data"
+  storage_account_name = azurerm_storage_account.it.name
+  quota                = 5
 }
 
 resource "azurerm_machine_learning_datastore_fileshare" "it" {
