@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,7 +204,7 @@ func (k *Kernel) serve(r *http.Request) (*Response, error) {
 		Query: foldQuery(query), Caller: caller, HTTP: r, Kernel: k, Now: k.cfg.Clock.Now(),
 	}
 	req.APIVersion = req.Query.Get("api-version")
-	p, err := parsePath(urlPath)
+	p, err := parsePath(longForm(urlPath))
 	if err != nil {
 		if typ, ok := ownCollection(urlPath); ok {
 			return nil, k.uncovered(r.Method, typ)
@@ -262,7 +263,11 @@ func readBody(r *http.Request, req *Request) error {
 		}
 		return BadRequest("InvalidRequestContent", "The request content was invalid and could not be deserialized: 'the body is empty'.")
 	}
-	if err := json.Unmarshal(b, &req.Body); err != nil {
+	err = json.Unmarshal(b, &req.Body)
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		err = json.Unmarshal(relaxed(b), &req.Body)
+	}
+	if err != nil {
 		return BadRequest("InvalidRequestContent", "The request content was invalid and could not be deserialized: '%s'.", err)
 	}
 	if req.Body == nil && r.Method != http.MethodPost {
@@ -420,10 +425,18 @@ func ownCollection(path string) (typ string, ok bool) {
 	switch segs[0] {
 	case "tagnames":
 		return "Microsoft.Resources/tagNames", true
-	case "deployments":
-		return "Microsoft.Resources/deployments", true
 	}
 	return "", false
+}
+
+// longForm writes the path of a group's deployments, which clients of operations
+// ask for without a provider in it, like that of any resource.
+func longForm(path string) string {
+	segs := strings.Split(path, "/")
+	if len(segs) > 5 && strings.EqualFold(segs[1], "subscriptions") && strings.EqualFold(segs[3], "resourceGroups") && strings.EqualFold(segs[5], "deployments") {
+		return strings.Join(slices.Insert(segs, 5, "providers", "Microsoft.Resources"), "/")
+	}
+	return path
 }
 
 // uncovered is the answer for what Azimuth does not have.
