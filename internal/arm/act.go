@@ -174,3 +174,15 @@ func (k *Kernel) SubscriptionDoc() Doc { return k.subscription() }
 
 // Environment is the cloud's description as /metadata/endpoints gives it at its own host.
 func (k *Kernel) Environment() Doc { return k.cloud(Host) }
+
+// TypesBelow are the descriptors of the types that stand in a type, at any depth.
+func (k *Kernel) TypesBelow(typ string) []*ResourceType {
+	var out []*ResourceType
+	prefix := strings.ToLower(typ) + "/"
+	for _, t := range k.types.sortedTypes() {
+		if strings.HasPrefix(strings.ToLower(t.Type), prefix) {
+			out = append(out, t)
+		}
+	}
+	return out
+}

@@ -48,7 +48,10 @@ func (k *Kernel) routeContainer(ctx context.Context, req *Request, p path) (resp
 	case TypeSubscription:
 		switch last {
 		case "":
-			return read(TypeSubscription+"/read", func() (*Response, error) { return OK(k.subscription()), nil })
+			return read(TypeSubscription+"/read", func() (*Response, error) {
+				doc, err := k.taggedSubscription(ctx)
+				return OK(doc), err
+			})
 		case "locations":
 			return read(TypeSubscription+"/locations/read", func() (*Response, error) {
 				page := &Page{}
@@ -89,7 +92,11 @@ func (k *Kernel) subscriptionList(ctx context.Context, req *Request) (*Response,
 	err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
 		ok, err := k.auth.AssignedInTx(tx, req.Caller.ObjectID, ID{Subscription: k.cfg.Subscription})
 		if ok {
-			page.Value = []Doc{k.subscription()}
+			doc, err := k.subscriptionIn(tx)
+			if err != nil {
+				return err
+			}
+			page.Value = []Doc{doc}
 		}
 		return err
 	})
@@ -197,52 +204,6 @@ func (k *Kernel) providerList(ctx context.Context, req *Request, scope ID) (*Res
 	return k.PageResponse(req, &page), nil
 }
 
-const registrationBucket = "providerRegistration"
-
-func (k *Kernel) providerDoc(tx store.Tx, scope ID, p *Provider) (Doc, error) {
-	state := "Registered" // every provider is registered until someone unregisters it
-	b, err := tx.Get(registrationBucket, strings.ToLower(p.Namespace))
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, err
-	}
-	if len(b) > 0 {
-		state = string(b)
-	}
-	var types []any
-	for _, t := range k.types.sortedTypes() {
-		if ns, name, _ := strings.Cut(t.Type, "/"); strings.EqualFold(ns, p.Namespace) {
-			types = append(types, map[string]any(describeType(t, name)))
-		}
-	}
-	doc := Doc{"namespace": p.Namespace, "resourceTypes": types, "registrationState": state, "registrationPolicy": "RegistrationRequired"}
-	if !scope.IsZero() {
-		doc["id"] = scope.String() + "/providers/" + p.Namespace
-	}
-	return doc, nil
-}
-
-// describeType is a type as its provider lists it.
-func describeType(t *ResourceType, name string) Doc {
-	locations := []any{}
-	if t.Global {
-		locations = append(locations, "global")
-	} else if t.Tracked {
-		for _, l := range Locations() {
-			locations = append(locations, l)
-		}
-	}
-	return Doc{"resourceType": name, "locations": locations, "apiVersions": apiVersions(), "capabilities": "None"}
-}
-
-// apiVersions is what a provider says it accepts. Azimuth accepts any version;
-// these are the ones its clients were seen to use.
-func apiVersions() []any {
-	return []any{
-		"2026-02-01", "2025-11-01", "2025-08-01", "2025-06-01", "2025-01-01", "2024-04-01", "2023-11-01", "2023-07-01", "2023-04-01",
-		"2023-02-01", "2023-01-01", "2022-09-01", "2022-05-01", "2022-04-01", "2021-08-01-preview", "2021-04-01", "2020-06-01", "2020-02-02",
-	}
-}
-
 // Core is the provider of what the kernel itself serves: provider registration
 // and operation statuses. The composition root adds it to the others.
 func Core() *Provider {
@@ -260,41 +221,6 @@ func Core() *Provider {
 	}
 }
 
-// providerActions are the operations that every namespace has.
-func providerActions(p *Provider) []Action {
-	ns := p.Namespace
-	register := func(state string) func(context.Context, *Request) (*Response, error) {
-		return func(ctx context.Context, req *Request) (*Response, error) {
-			k := req.Kernel
-			var doc Doc
-			err := k.cfg.Store.Update(ctx, func(tx store.Tx) error {
-				if err := tx.Put(registrationBucket, strings.ToLower(ns), []byte(state)); err != nil {
-					return err
-				}
-				var err error
-				doc, err = k.providerDoc(tx, req.ID, k.types.providers[strings.ToLower(ns)])
-				return err
-			})
-			return OK(doc), err
-		}
-	}
-	return []Action{
-		{Name: "", Method: http.MethodGet, Handle: func(ctx context.Context, req *Request) (*Response, error) {
-			var doc Doc
-			err := req.Kernel.cfg.Store.View(ctx, func(tx store.Tx) (err error) {
-				doc, err = req.Kernel.providerDoc(tx, req.ID, req.Kernel.types.providers[strings.ToLower(ns)])
-				return err
-			})
-			return OK(doc), err
-		}},
-		{Name: "operations", Method: http.MethodGet, Handle: func(ctx context.Context, req *Request) (*Response, error) {
-			return req.Kernel.PageResponse(req, &Page{Value: req.Kernel.operationsList(req.Kernel.types.providers[strings.ToLower(ns)])}), nil
-		}},
-		{Name: "register", Permission: ns + "/register/action", Handle: register("Registered")},
-		{Name: "unregister", Permission: ns + "/unregister/action", Handle: register("Unregistered")},
-	}
-}
-
 // resourceList is GET …/resources: the tracked resources of a group or
 // subscription, with the filters that clients use.
 func (k *Kernel) resourceList(ctx context.Context, req *Request, scope ID) (*Response, error) {
@@ -306,6 +232,7 @@ func (k *Kernel) resourceList(ctx context.Context, req *Request, scope ID) (*Res
 	if err != nil {
 		return nil, err
 	}
+	expand := strings.Split(strings.ToLower(strings.ReplaceAll(req.Query.Get("$expand"), " ", "")), ",")
 	page := &Page{}
 	err = k.cfg.Store.View(ctx, func(tx store.Tx) error {
 		if err := k.containerExists(ctx, tx, scope); err != nil {
@@ -325,7 +252,7 @@ func (k *Kernel) resourceList(ctx context.Context, req *Request, scope ID) (*Res
 			} else if !ok {
 				continue
 			}
-			doc, err := k.summary(ctx, tx, res)
+			doc, err := k.summary(ctx, tx, res, expand)
 			if err != nil {
 				return err
 			}
@@ -348,119 +275,29 @@ func (k *Kernel) resourceList(ctx context.Context, req *Request, scope ID) (*Res
 	return k.PageResponse(req, page), nil
 }
 
-// summary is a resource as generic lists show it: without its properties.
-func (k *Kernel) summary(ctx context.Context, tx store.Tx, r *Resource) (Doc, error) {
+// summary is a resource as generic lists show it: without its properties, and with
+// what $expand names.
+func (k *Kernel) summary(ctx context.Context, tx store.Tx, r *Resource, expand []string) (Doc, error) {
 	full, err := k.Render(ctx, tx, r)
 	if err != nil {
 		return nil, err
 	}
-	out := Doc{"createdTime": Timestamp(r.Created), "changedTime": Timestamp(r.Modified)}
+	out := Doc{}
 	for _, name := range []string{"id", "type", "location", "tags", "kind", "sku", "identity", "managedBy", "zones", "plan", "systemData"} {
 		if v, ok := full[name]; ok && v != nil {
 			out[name] = v
 		}
 	}
 	out["name"] = r.ParsedID().FullName()
-	out["provisioningState"] = full.Get("properties.provisioningState")
+	for _, name := range expand {
+		switch name {
+		case "createdtime":
+			out["createdTime"] = Timestamp(r.Created)
+		case "changedtime":
+			out["changedTime"] = Timestamp(r.Modified)
+		case "provisioningstate":
+			out["provisioningState"] = full.Get("properties.provisioningState")
+		}
+	}
 	return out, nil
-}
-
-// Filter is the part of OData that resource lists are asked with:
-// "resourceType eq 'x' and name eq 'y' and tagName eq 'a' and tagValue eq 'b'".
-type Filter struct {
-	equal, notEqual map[string]string
-}
-
-// ParseFilter reads a $filter; the empty one matches everything.
-func ParseFilter(s string) (Filter, error) {
-	f := Filter{equal: map[string]string{}, notEqual: map[string]string{}}
-	if strings.TrimSpace(s) == "" {
-		return f, nil
-	}
-	bad := BadRequest("InvalidFilterInQueryString", "Invalid $filter '%s' specified in the query string.", s)
-	for _, term := range splitAnd(s) {
-		words := strings.SplitN(strings.TrimSpace(term), " ", 3)
-		if len(words) != 3 {
-			return f, bad
-		}
-		v := strings.TrimSpace(words[2])
-		if len(v) < 2 || v[0] != '\'' || v[len(v)-1] != '\'' {
-			return f, bad
-		}
-		v = strings.ReplaceAll(v[1:len(v)-1], "''", "'")
-		name := strings.ToLower(words[0])
-		switch name {
-		case "resourcetype", "name", "location", "resourcegroup", "tagname", "tagvalue":
-		default:
-			return f, Errorf(http.StatusNotImplemented, "NotImplementedByAzimuth", "Azimuth does not implement $filter on '%s'.", words[0])
-		}
-		switch strings.ToLower(words[1]) {
-		case "eq":
-			f.equal[name] = v
-		case "ne":
-			f.notEqual[name] = v
-		default:
-			return f, Errorf(http.StatusNotImplemented, "NotImplementedByAzimuth", "Azimuth does not implement '%s' in $filter.", words[1])
-		}
-	}
-	return f, nil
-}
-
-// splitAnd splits at " and " outside quotes.
-func splitAnd(s string) []string {
-	var out []string
-	quoted, start := false, 0
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\'' {
-			quoted = !quoted
-		}
-		if !quoted && len(s)-i >= 5 && strings.EqualFold(s[i:i+5], " and ") {
-			out = append(out, s[start:i])
-			start = i + 5
-			i += 4
-		}
-	}
-	return append(out, s[start:])
-}
-
-// Match reports whether r, shown as doc, passes the filter.
-func (f Filter) Match(r *Resource, doc Doc) bool {
-	id := r.ParsedID()
-	tags := doc.Object("tags")
-	value := func(name string) string {
-		switch name {
-		case "resourcetype":
-			return id.Type()
-		case "name":
-			return id.Name()
-		case "location":
-			return doc.String("location")
-		case "resourcegroup":
-			return id.ResourceGroup
-		}
-		return ""
-	}
-	for name, want := range f.equal {
-		switch name {
-		case "tagname":
-			v, ok := tags[want]
-			if !ok {
-				return false
-			}
-			if tv, there := f.equal["tagvalue"]; there && fmt.Sprint(v) != tv {
-				return false
-			}
-		case "tagvalue":
-		default:
-			if !strings.EqualFold(value(name), want) {
-				return false
-			}
-		}
-	}
-	for name, not := range f.notEqual {
-		if strings.EqualFold(value(name), not) {
-			return false
-		}
-	}
-	return true
 }

@@ -252,6 +252,9 @@ func (k *Kernel) preparePut(ctx context.Context, tx store.Tx, req *Request, body
 	case err == nil:
 		p.Existing = existing
 	case errors.Is(err, store.ErrNotFound):
+		if err := k.checkRegistered(tx, id); err != nil {
+			return nil, err
+		}
 		if err := k.checkContainers(ctx, tx, req, p); err != nil {
 			return nil, err
 		}
@@ -375,18 +378,8 @@ func (k *Kernel) checkCommon(tx store.Tx, p *Put) error {
 		return err
 	}
 	if tags, there := doc["tags"]; there && tags != nil {
-		m, ok := asMap(tags)
-		if !ok {
-			return BadRequest("InvalidRequestContent", "The request content was invalid and could not be deserialized: 'tags is not an object'.")
-		}
-		if len(m) > 50 {
-			return BadRequest("InvalidTags", "The resource has %d tags; 50 is the most.", len(m))
-		}
-		for name, v := range m {
-			s, ok := v.(string)
-			if !ok || len(name) > 512 || len(s) > 256 || name == "" {
-				return BadRequest("InvalidTagNameOrValue", "The tag '%s' is invalid: a tag has a name of 1 to 512 and a value of up to 256 characters.", name)
-			}
+		if err := CheckTags(tags); err != nil {
+			return err
 		}
 	}
 	if !t.Tracked {
@@ -417,6 +410,24 @@ func (k *Kernel) checkCommon(tx store.Tx, p *Put) error {
 		return BadRequest("LocationNotAvailableForResourceType",
 			"The provided location '%s' is not available for resource type '%s'. List of available regions for the resource type is '%s'.",
 			loc, t.Type, strings.Join(Locations(), ","))
+	}
+	return nil
+}
+
+// CheckTags refuses what cannot be the tags of a resource.
+func CheckTags(tags any) error {
+	m, ok := asMap(tags)
+	if !ok {
+		return BadRequest("InvalidRequestContent", "The request content was invalid and could not be deserialized: 'tags is not an object'.")
+	}
+	if len(m) > 50 {
+		return BadRequest("InvalidTags", "The resource has %d tags; 50 is the most.", len(m))
+	}
+	for name, v := range m {
+		s, ok := v.(string)
+		if !ok || len(name) > 512 || len(s) > 256 || name == "" {
+			return BadRequest("InvalidTagNameOrValue", "The tag '%s' is invalid: a tag has a name of 1 to 512 and a value of up to 256 characters.", name)
+		}
 	}
 	return nil
 }

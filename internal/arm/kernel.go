@@ -156,6 +156,7 @@ func (k *Kernel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// azurerm since 4.x waits 10 s after every write before it looks, unless told.
 		w.Header().Set(skipPollingDelay, "true")
 	}
+	remaining(w.Header(), r)
 	status := resp.Status
 	if status == 0 {
 		status = http.StatusOK
@@ -175,6 +176,24 @@ func (k *Kernel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		w.Write(body)
+	}
+}
+
+// remaining says how much more a caller may ask before being throttled: all of
+// Azure's hourly limits, as Azimuth throttles nobody of itself.
+// https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
+func remaining(h http.Header, r *http.Request) {
+	scope := "tenant"
+	if strings.HasPrefix(strings.ToLower(strings.TrimLeft(r.URL.Path, "/")), "subscriptions/") {
+		scope = "subscription"
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		h.Set("x-ms-ratelimit-remaining-"+scope+"-reads", "12000")
+	case http.MethodDelete:
+		h.Set("x-ms-ratelimit-remaining-"+scope+"-deletes", "15000")
+	default:
+		h.Set("x-ms-ratelimit-remaining-"+scope+"-writes", "1200")
 	}
 }
 
@@ -216,8 +235,12 @@ func (k *Kernel) serve(r *http.Request) (*Response, error) {
 		return nil, BadRequest("MissingApiVersionParameter",
 			"The api-version query parameter (?api-version=) is required for all requests.")
 	case !apiVersionPattern.MatchString(req.APIVersion):
+		var versions []string
+		for _, v := range apiVersions() {
+			versions = append(versions, v.(string))
+		}
 		return nil, BadRequest("InvalidApiVersionParameter",
-			"The api-version '%s' is invalid. The format is 'YYYY-MM-DD' with an optional suffix such as '-preview'.", req.APIVersion)
+			"The api-version '%s' is invalid. The supported versions are '%s'.", req.APIVersion, strings.Join(versions, ","))
 	}
 	if err := k.known(&p.id); err != nil {
 		return nil, err
@@ -307,6 +330,9 @@ func (k *Kernel) route(ctx context.Context, req *Request, p path) (*Response, er
 				}
 			}
 			return a.Handle(ctx, req)
+		}
+		if k.provider(last.Namespace) == nil {
+			return nil, invalidNamespace(last.Namespace)
 		}
 	}
 	id := k.types.canonical(p.id)

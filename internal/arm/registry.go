@@ -44,7 +44,7 @@ func newRegistry(providers []*Provider) (*registry, error) {
 		r.actions[ns] = append(r.actions[ns], p.Actions...)
 	}
 	for ns, p := range r.providers {
-		r.actions[ns] = append(r.actions[ns], providerActions(p)...)
+		r.actions[ns] = append(r.actions[ns], providerActions(p.Namespace)...)
 	}
 	for key, t := range r.types {
 		if strings.Count(key, "/") > 1 && r.types[key[:strings.LastIndexByte(key, '/')]] == nil {
@@ -105,7 +105,13 @@ func (r *registry) canonical(id ID) ID {
 // providerAction finds the action of a namespace for the segments that follow
 // it, and the values of its free segments.
 func (r *registry) providerAction(namespace, method string, segs []string) (Action, []string, bool) {
-	for _, a := range r.actions[strings.ToLower(namespace)] {
+	actions := r.actions[strings.ToLower(namespace)]
+	if actions == nil {
+		if n := azureNamespace(namespace); n != "" {
+			actions = providerActions(n)
+		}
+	}
+	for _, a := range actions {
 		var want []string
 		if a.Name != "" {
 			want = strings.Split(a.Name, "/")

@@ -125,7 +125,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 
-	s.deployments = resources.New(ctx, resources.Deps{Sealer: sealer, Log: log})
+	s.deployments = resources.New(ctx, resources.Deps{Sealer: sealer, History: resources.AzureHistory(), Log: log})
 	s.onClose(s.deployments.Close)
 	if s.kernel, err = arm.New(arm.Config{
 		Store: s.store, Clock: s.clock, Log: log, Authenticator: s,

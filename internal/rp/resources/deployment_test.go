@@ -38,7 +38,7 @@ func openCloud(t testing.TB, opt rptest.Options) (*cloud, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := resources.New(t.Context(), resources.Deps{Sealer: sealer, Log: slog.New(slog.DiscardHandler)})
+	s := resources.New(t.Context(), resources.Deps{Sealer: sealer, History: resources.History{Limit: 30, High: 20, Low: 10}, Log: slog.New(slog.DiscardHandler)})
 	dir := &rptest.Directory{}
 	var e *rptest.Env
 	e, stop := rptest.Open(t, opt,

@@ -104,7 +104,8 @@ type deploying struct {
 // when the process ends.
 func (s *Service) carryOut(ctx context.Context, id string, a *activity) error {
 	d := &deploying{s: s}
-	err := s.kernel.Store().View(ctx, func(tx store.Tx) error {
+	// also a run that is canceled already has an end to record
+	err := s.kernel.Store().View(context.WithoutCancel(ctx), func(tx store.Tx) error {
 		r, err := s.runs.Get(tx, arm.Key(id))
 		if err != nil {
 			return err

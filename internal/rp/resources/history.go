@@ -12,14 +12,13 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
-// A scope keeps up to 800 deployments. When there are more than 700, the oldest
-// are deleted until there are 600, as whoever deployed last.
+// History is how many deployments a scope keeps: up to Limit. When there are more
+// than High, the oldest are deleted until there are Low, as whoever deployed last.
+type History struct{ Limit, High, Low int }
+
+// AzureHistory is what Azure keeps.
 // https://docs.azure.cn/azure-resource-manager/templates/deployment-history-deletions
-const (
-	historyLimit = 800
-	historyHigh  = 700
-	historyLow   = 600
-)
+func AzureHistory() History { return History{Limit: 800, High: 700, Low: 600} }
 
 // historyBucket has, for each deployment, when it was last made.
 const historyBucket = "deploymentHistory"
@@ -39,12 +38,12 @@ func (s *Service) remember(tx store.Tx, id arm.ID, now time.Time) (grooms bool, 
 		n++
 		there = there || e.Key == historyKey(id)
 	}
-	if n >= historyLimit && !there {
+	if n >= s.deps.History.Limit && !there {
 		return false, arm.Errorf(http.StatusConflict, "DeploymentQuotaExceeded",
 			"Creating the deployment '%s' would exceed the quota of '%d'. The current deployment count is '%d'. Please delete some deployments before creating a new one, or see https://aka.ms/800LimitFix for information on managing deployment limits.",
-			id.Name(), historyLimit, n)
+			id.Name(), s.deps.History.Limit, n)
 	}
-	return n >= historyHigh, tx.Put(historyBucket, historyKey(id), []byte(arm.Timestamp(now)))
+	return n >= s.deps.History.High, tx.Put(historyBucket, historyKey(id), []byte(arm.Timestamp(now)))
 }
 
 // groom deletes the oldest deployments of a scope, as far as the caller may.
@@ -67,7 +66,7 @@ func (s *Service) groom(id string, caller arm.Caller) {
 		})
 		s.log("list deployments", id, err)
 		slices.SortFunc(all, func(a, b entry) int { return cmp.Or(strings.Compare(a.at, b.at), strings.Compare(a.name, b.name)) })
-		for _, e := range all[:max(0, len(all)-historyLow)] {
+		for _, e := range all[:max(0, len(all)-s.deps.History.Low)] {
 			if s.ctx.Err() != nil {
 				return
 			}

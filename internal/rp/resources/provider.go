@@ -20,6 +20,8 @@ const namespace = "Microsoft.Resources"
 type Deps struct {
 	// Sealer encrypts templates and their parameters.
 	Sealer arm.Sealer
+	// History is how many deployments are kept.
+	History History
 	// Log takes what no caller is told.
 	Log *slog.Logger
 }
@@ -58,10 +60,14 @@ func New(ctx context.Context, deps Deps) *Service {
 // Provider returns the descriptors of the namespace. The kernel adds what it
 // serves itself.
 func (s *Service) Provider() *arm.Provider {
+	group := resourceGroup()
+	group.Actions = []arm.Action{{
+		Name: "exportTemplate", Permission: "Microsoft.Resources/subscriptions/resourceGroups/exportTemplate/action", Handle: s.exportGroup,
+	}}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{resourceGroup(), s.deployment(), s.deploymentOperation()},
-		Actions:   []arm.Action{calculateTemplateHash()},
+		Types:     []*arm.ResourceType{group, s.deployment(), s.deploymentOperation(), s.tagsType()},
+		Actions:   []arm.Action{calculateTemplateHash(), checkResourceName()},
 		Bind:      func(k *arm.Kernel) { s.kernel = k },
 	}
 }
