@@ -113,6 +113,7 @@ func TestEveryType(t *testing.T) {
 		case seen[strings.ToLower(typ.Type)], !takes(typ, http.MethodPut):
 		case strings.HasSuffix(typ.Type, "/privateEndpointConnections"): // a private endpoint makes them
 		case typ.Type == "Microsoft.Network/privateDnsZones/SOA": // a zone has one
+		case typ.Type == "Microsoft.Resources/tags": // everything has them
 		default:
 			t.Errorf("%s: testdata/types.json has no resource of this type", typ.Type)
 		}
