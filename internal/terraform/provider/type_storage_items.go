@@ -220,8 +220,8 @@ func storageShare() *resourceType {
 			// Roles are scoped by another name than that of the resource.
 			scope := strings.Replace(asString(state["resource_manager_id"]), "/shares/", "/fileshares/", 1)
 			state["rbac_scope_id"] = scope
-			if o.kind.Attributes["rbac_scope_id"] == nil {
-				state["resource_manager_id"] = scope
+			if o.kind.Attributes["rbac_scope_id"] == nil || state["storage_account_name"] != "" {
+				state["resource_manager_id"] = scope // as azurerm has it, of a share by name
 			}
 		},
 	}.resourceType("azurerm_storage_share", "access_tier", "acl", "enabled_protocol", "metadata", "quota", "rbac_scope_id", "url")
