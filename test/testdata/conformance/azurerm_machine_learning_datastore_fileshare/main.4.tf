@@ -7,6 +7,6 @@ resource "azurerm_storage_share" "it" {
 resource "azurerm_machine_learning_datastore_fileshare" "it" {
   name                 = "training"
   workspace_id         = azurerm_machine_learning_workspace.it.id
-  storage_fileshare_id = azurerm_storage_share.it.resource_manager_id
+  storage_fileshare_id = azurerm_storage_share.it.rbac_scope_id
   account_key          = azurerm_storage_account.it.primary_access_key
 }
