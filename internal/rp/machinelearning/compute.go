@@ -107,7 +107,7 @@ func (p *provider) validateCompute(ctx context.Context, put *arm.Put) error {
 	if err := p.checkSubnet(ctx, put); err != nil {
 		return err
 	}
-	if err := unchanged(put, "vmSize", "vmPriority", "subnet.id", "osType", "enableNodePublicIp", "computeInstanceAuthorizationType"); err != nil {
+	if err := unchanged(put, "vmSize", "vmPriority", "subnet.id", "osType", "enableNodePublicIp", "computeInstanceAuthorizationType", "sshSettings.sshPublicAccess"); err != nil {
 		return err
 	}
 	if kind == typeCluster {

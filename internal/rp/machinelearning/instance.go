@@ -41,6 +41,11 @@ func (p *provider) validateInstance(put *arm.Put) error {
 	if _, err := idleTime(body.Get(in + "idleTimeBeforeShutdown")); err != nil {
 		return err
 	}
+	// https://learn.microsoft.com/azure/machine-learning/how-to-create-compute-instance
+	const maxSchedules = 4
+	if n := len(body.List(in + "schedules.computeStartStop")); n > maxSchedules {
+		return invalid(in+"schedules.computeStartStop", "A compute instance has at most %d schedules, not %d.", maxSchedules, n)
+	}
 	if body.Has(in + "personalComputeInstanceSettings.assignedUser") {
 		for _, name := range []string{"objectId", "tenantId"} {
 			v := body.String(in + "personalComputeInstanceSettings.assignedUser." + name)
