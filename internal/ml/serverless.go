@@ -25,9 +25,9 @@ type Serverless interface {
 
 // ServerlessAsk is what a job asks of serverless compute.
 type ServerlessAsk struct {
-	// Location is the workspace's, Subnet the ARM ID of the subnet that the
-	// workspace has for serverless compute, or "".
-	Location, Subnet string
+	// Workspace is the ARM ID of the job's workspace, Location where that is, Subnet the
+	// ARM ID of the subnet that it has for serverless compute, or "".
+	Workspace, Location, Subnet string
 	// Size is a VM size, or "" to have one chosen, Spot asks for low-priority
 	// nodes, and Nodes is how many the job needs at the same time.
 	Size  string
@@ -72,7 +72,7 @@ func (s *Service) serverlessNodes(tx store.Tx, ws *workspace, spec *jobSpec) (co
 		return compute.Pool{}, "", arm.NotImplemented("serverless compute")
 	}
 	pool, note, err := s.cfg.Serverless.Nodes(tx, ServerlessAsk{
-		Location: ws.Location, Subnet: ws.ServerlessSubnet, Size: spec.InstanceType, Spot: spec.Spot, Nodes: spec.Instances,
+		Workspace: ws.ID, Location: ws.Location, Subnet: ws.ServerlessSubnet, Size: spec.InstanceType, Spot: spec.Spot, Nodes: spec.Instances,
 	})
 	if err != nil {
 		return compute.Pool{}, "", err

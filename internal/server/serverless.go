@@ -36,6 +36,9 @@ type serverless struct{ s *Server }
 // Nodes implements ml.Serverless.
 func (v serverless) Nodes(tx store.Tx, ask ml.ServerlessAsk) (compute.Pool, string, error) {
 	now := v.s.clock.Now()
+	if err := machinelearning.ProvisionNetwork(tx, v.s.kernel, ask.Workspace, now); err != nil {
+		return compute.Pool{}, "", err
+	}
 	var size catalog.VMSize
 	if ask.Size == "" {
 		var err error

@@ -247,8 +247,8 @@ func (p *provider) usableSubnet(ctx context.Context, put *arm.Put, path, id, reg
 	return parsed, nil
 }
 
-func (p *provider) putCompute(ctx context.Context, put *arm.Put) error {
-	if err := p.firstCompute(ctx, put); err != nil {
+func (p *provider) putCompute(_ context.Context, put *arm.Put) error {
+	if err := p.firstCompute(put); err != nil {
 		return err
 	}
 	body := put.Resource.Body

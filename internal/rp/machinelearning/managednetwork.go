@@ -2,9 +2,11 @@ package machinelearning
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -120,7 +122,7 @@ func (p *provider) checkIsolationChange(put *arm.Put, was, is string) error {
 // putNetwork completes a workspace's managed network: the rules that the request
 // names, those that Azure makes, and provisioning where it is asked for. What Azure
 // does with rules that a request leaves out is not known; here they stay.
-func (p *provider) putNetwork(ctx context.Context, put *arm.Put) error {
+func (p *provider) putNetwork(put *arm.Put) error {
 	body := put.Resource.Body
 	named := put.Request.Body.Object(managedNetwork + ".outboundRules")
 	if IsolationMode(put.Resource) == IsolationDisabled {
@@ -132,7 +134,7 @@ func (p *provider) putNetwork(ctx context.Context, put *arm.Put) error {
 	body.Default(managedNetwork+".networkId", uuid.NewString())
 	body.Default(networkStatus, statusInactive)
 	body.Default(managedNetwork+".status.sparkReady", false)
-	w := ruleWriter{p: p, ctx: ctx, tx: put.Tx, workspace: put.Resource, by: put.Resource.ModifiedBy, now: put.Now}
+	w := ruleWriter{p: p, tx: put.Tx, workspace: put.Resource, by: put.Resource.ModifiedBy, now: put.Now}
 	if err := w.require(); err != nil {
 		return err
 	}
@@ -195,7 +197,7 @@ func (p *provider) provisionNetwork(ctx context.Context, req *arm.Request) (*arm
 		if req.Caller.Type == "User" {
 			by.Type = req.Caller.Type
 		}
-		w := ruleWriter{p: p, ctx: ctx, tx: tx, workspace: ws, by: by, now: req.Now}
+		w := ruleWriter{p: p, tx: tx, workspace: ws, by: by, now: req.Now}
 		if err := w.provisionStored(); err != nil {
 			return err
 		}
@@ -207,14 +209,34 @@ func (p *provider) provisionNetwork(ctx context.Context, req *arm.Request) (*arm
 
 // firstCompute provisions the managed network of the workspace in which a compute
 // is made, unless that has been done.
-func (p *provider) firstCompute(ctx context.Context, put *arm.Put) error {
-	if !put.Creating() || IsolationMode(put.Parent) == IsolationDisabled {
+func (p *provider) firstCompute(put *arm.Put) error {
+	if !put.Creating() {
 		return nil
 	}
-	owner, err := p.networkOwner(put.Tx, put.Parent)
+	return p.networkFor(put.Tx, put.Parent, put.Resource.CreatedBy, put.Now)
+}
+
+// networkFor provisions the managed network in which computes of a workspace stand, if
+// it has one that is not there yet.
+func (p *provider) networkFor(tx store.Tx, ws *arm.Resource, by arm.Author, now time.Time) error {
+	if IsolationMode(ws) == IsolationDisabled {
+		return nil
+	}
+	owner, err := p.networkOwner(tx, ws)
 	if err != nil || owner == nil {
 		return err
 	}
-	w := ruleWriter{p: p, ctx: ctx, tx: put.Tx, workspace: owner, by: put.Resource.CreatedBy, now: put.Now}
+	w := ruleWriter{p: p, tx: tx, workspace: owner, by: by, now: now}
 	return w.provisionStored()
+}
+
+// ProvisionNetwork makes the managed network of a workspace for nodes that are no
+// compute of it, those of serverless jobs, if it has one that is not there yet.
+func ProvisionNetwork(tx store.Tx, k *arm.Kernel, workspaceID string, now time.Time) error {
+	ws, err := k.Resources().Get(tx, workspaceID)
+	if err != nil {
+		return fmt.Errorf("provision the network of %s: %w", workspaceID, err)
+	}
+	p := &provider{kernel: k}
+	return p.networkFor(tx, ws, ws.ModifiedBy, now)
 }

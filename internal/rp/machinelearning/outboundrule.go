@@ -2,6 +2,7 @@ package machinelearning
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -50,11 +51,11 @@ func (p *provider) outboundRule() *arm.ResourceType {
 			}
 			return nil
 		},
-		Put: func(ctx context.Context, put *arm.Put) error {
+		Put: func(_ context.Context, put *arm.Put) error {
 			if isKind(put.Parent, kindProject) {
 				return validationError("", "Project '%s' has the managed network of its hub, whose rules are changed there.", put.Parent.Name())
 			}
-			w := ruleWriter{p: p, ctx: ctx, tx: put.Tx, workspace: put.Parent, by: put.Resource.ModifiedBy, now: put.Now}
+			w := ruleWriter{p: p, tx: put.Tx, workspace: put.Parent, by: put.Resource.ModifiedBy, now: put.Now}
 			return w.complete(put.Resource, put.Existing)
 		},
 		Delete: func(_ context.Context, d *arm.Delete) error {
@@ -265,9 +266,12 @@ func (w ruleWriter) checkEndpoint(r *arm.Resource) error {
 	if !network.IsEndpointTarget(parsed.Type()) {
 		return arm.NotImplemented("outbound rules whose private endpoint leads to '%s'", parsed.Type())
 	}
-	resource, err := w.p.kernel.Load(w.ctx, w.tx, parsed)
+	resource, err := w.p.kernel.Resources().Get(w.tx, id)
 	if arm.Key(id) == arm.Key(w.workspace.ID) {
 		resource, err = w.workspace, nil // which may be in the making
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return arm.NotFound(parsed)
 	}
 	if err != nil {
 		return err

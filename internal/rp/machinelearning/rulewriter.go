@@ -1,7 +1,6 @@
 package machinelearning
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -17,9 +16,8 @@ import (
 
 // ruleWriter makes and changes the rules of one managed network, in one transaction.
 type ruleWriter struct {
-	p   *provider
-	ctx context.Context
-	tx  store.Tx
+	p  *provider
+	tx store.Tx
 	// workspace is the one that has the network, as it will be stored.
 	workspace *arm.Resource
 	by        arm.Author

@@ -170,7 +170,7 @@ func (p *provider) putWorkspace(ctx context.Context, put *arm.Put) error {
 	body.Delete("properties.privateEndpointConnections")
 	body.Delete("properties.privateLinkCount")
 	if !isKind(put.Resource, kindProject) {
-		if err := p.putNetwork(ctx, put); err != nil {
+		if err := p.putNetwork(put); err != nil {
 			return err
 		}
 	}
