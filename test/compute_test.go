@@ -200,10 +200,10 @@ func TestQuota(t *testing.T) {
 	e, _ := smallEnv(t)
 	w := e.wire()
 	w.putCluster(t, "other", "Standard_D4s_v3", "Dedicated", 0, 2, "PT10M")
-	if out := e.run("compute", "quota", "set", "standarddsv3family", "8"); !strings.Contains(out, "standardDSv3Family") {
+	if out := e.run("quota", "set", "standarddsv3family", "8"); !strings.Contains(out, "standardDSv3Family") {
 		t.Errorf("quotas:\n%s", out)
 	}
-	e.fails(1, "no quota 'vCPUs'", "compute", "quota", "set", "vCPUs", "8")
+	e.fails(1, "no quota 'vCPUs'", "quota", "set", "vCPUs", "8")
 	gate := filepath.Join(t.TempDir(), "gate")
 	create := func(name, cluster string, nodes int) {
 		e.run("ml", "job", "create", "-f", jobFile(t, "while [ ! -e "+gate+" ]; do sleep 0.05; done", fmt.Sprintf("name: %s\nresources:\n  instance_count: %d\n", name, nodes), nil),
@@ -214,23 +214,39 @@ func TestQuota(t *testing.T) {
 	create("b", "other", 2)
 	want := "The job waits for the vCPU quota standardDSv3Family of 8: its 2 nodes need 8 vCPUs, which other nodes leave no room for."
 	e.await("it waits for the quota", func() bool { return e.show("b").Properties.QueueingInfo.Message == want })
-	e.run("compute", "quota", "set", "standardDSv3Family", "4")
+	e.run("quota", "set", "standardDSv3Family", "4")
 	e.fails(1, "JobNodeCountExceedsCoreQuota", "ml", "job", "create", "-f",
 		jobFile(t, "true", "name: c\nresources:\n  instance_count: 2\n", nil))
-	e.run("compute", "quota", "set", "TotalDedicatedCores", "1")
+	e.run("quota", "set", "TotalDedicatedCores", "1")
 	body := `{"location":"westeurope","properties":{"computeType":"AmlCompute","properties":{"vmSize":"Standard_D2s_v3","scaleSettings":{"maxNodeCount":1}}}}`
 	if _, err := w.arm(t.Context(), http.MethodPut, smallWS+"/computes/third", computeAPI, body); err == nil ||
 		!strings.Contains(err.Error(), "total vCPU quota of 1 and cannot accomodate for at least 1 requested managed compute node which maps to 2 vCPUs") {
 		t.Errorf("a cluster beyond the quota: %v", err)
 	}
-	e.run("compute", "quota", "remove", "TotalDedicatedCores")
+	e.run("quota", "remove", "TotalDedicatedCores")
 	if err := os.WriteFile(gate, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	e.awaitStatus("a", "Completed")
-	e.run("compute", "quota", "remove", "standardDSv3Family")
+	e.run("quota", "remove", "standardDSv3Family")
 	e.awaitStatus("b", "Completed")
-	if out := e.run("compute", "quota", "list"); strings.Contains(out, "Family") {
+	ws := smallWS[strings.LastIndexByte(smallWS, '/')+1:]
+	e.run("quota", "set", "standardDSv3Family", "6", "-w", ws)
+	e.fails(1, "JobNodeCountExceedsCoreQuota", "ml", "job", "create", "-f",
+		jobFile(t, "true", "name: d\nresources:\n  instance_count: 2\n", nil), "--set", "compute=azureml:other")
+	e.run("quota", "set", "standardDSv3Family", "8")
+	e.fails(1, "InvalidQuotaExceedsSubscriptionLimit", "quota", "set", "standardDSv3Family", "9", "-w", ws)
+	var quotas []struct {
+		Name, Workspace string
+		Used, Limit     int
+	}
+	e.json(&quotas, "quota", "list")
+	if len(quotas) != 2 || quotas[0].Used != 16 || quotas[0].Limit != 8 || quotas[1].Limit != 6 || !strings.EqualFold(quotas[1].Workspace, smallWS) {
+		t.Errorf("quotas: %+v", quotas)
+	}
+	e.run("quota", "remove", "standardDSv3Family", "-w", ws)
+	e.run("quota", "remove", "standardDSv3Family")
+	if out := e.run("quota", "list"); strings.Contains(out, "Family") {
 		t.Errorf("quotas:\n%s", out)
 	}
 }

@@ -17,7 +17,7 @@ environment: {image: library/python:3.12-slim}
 queue_settings: {job_tier: spot}
 resources: {instance_type: Standard_E4s_v3, instance_count: 2}
 `})
-	e.run("compute", "quota", "set", "TotalLowPriorityCores", "16") // one node of 4 may be on its way out
+	e.run("quota", "set", "TotalLowPriorityCores", "16") // one node of 4 may be on its way out
 	e.run("ml", "job", "create", "-f", filepath.Join(dir, "job.yml"))
 	e.awaitStatus("spot", "Running")
 	top := e.run("top", "--once")
@@ -38,6 +38,6 @@ resources: {instance_type: Standard_E4s_v3, instance_count: 2}
 	if top := e.run("top", "--once"); strings.Contains(top, "serverless") {
 		t.Errorf("nodes stay:\n%s", top)
 	}
-	e.run("compute", "quota", "set", "TotalLowPriorityCores", "4")
+	e.run("quota", "set", "TotalLowPriorityCores", "4")
 	e.fails(1, "vCPU quota of 4", "ml", "job", "create", "-f", filepath.Join(dir, "job.yml"), "-n", "large")
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,9 @@ var vmSizesCSV []byte
 
 //go:embed roles.json
 var rolesJSON []byte
+
+//go:embed gpu-regions.json
+var gpuRegionsJSON []byte
 
 // VMSize is one virtual machine size.
 type VMSize struct {
@@ -68,6 +72,8 @@ type Catalog struct {
 	sizes  []VMSize
 	byName map[string]int
 	roles  []Role
+	// regions are by the lower-case names of the sizes whose regions are known.
+	regions map[string][]string
 }
 
 // Load parses the embedded tables, once.
@@ -115,7 +121,23 @@ func load() (*Catalog, error) {
 	if err := json.Unmarshal(rolesJSON, &c.roles); err != nil {
 		return nil, fmt.Errorf("roles.json: %w", err)
 	}
+	var priced struct{ Regions map[string][]string }
+	if err := json.Unmarshal(gpuRegionsJSON, &priced); err != nil {
+		return nil, fmt.Errorf("gpu-regions.json: %w", err)
+	}
+	c.regions = map[string][]string{}
+	for name, regions := range priced.Regions {
+		c.regions[strings.ToLower(name)] = regions
+	}
 	return c, nil
+}
+
+// Sold reports whether Azure's price list of June 2026 has the size in a region, in
+// its short form. Only the regions of sizes with GPUs are known: all others are sold
+// everywhere as far as this table goes. A price is no proof of capacity.
+func (c *Catalog) Sold(size, region string) bool {
+	regions, known := c.regions[strings.ToLower(size)]
+	return !known || slices.Contains(regions, region)
 }
 
 // VMSizes is every size there is a row for.

@@ -19,14 +19,13 @@ func (a *app) computeCommand() *cobra.Command {
 	var f mlFlags
 	cmd := &cobra.Command{
 		Use:   "compute",
-		Short: "Preempt nodes, declare shortages and set core quotas, as in Azure",
-		Long: `Preempt nodes of low-priority clusters, declare shortages of VM sizes and set core
-quotas, to see how jobs bear what happens in Azure without anyone's asking. What is set here is
+		Short: "Preempt nodes and declare shortages, as in Azure",
+		Long: `Preempt nodes of low-priority clusters and declare shortages of VM sizes, to see how jobs bear what happens in Azure without anyone's asking. What is set here is
 kept by the server and is no part of the cluster's Terraform.`,
 	}
 	cmd.PersistentFlags().StringVarP(&f.group, "resource-group", "g", "", "resource group (default: that of the only workspace)")
 	cmd.PersistentFlags().StringVarP(&f.workspace, "workspace-name", "w", "", "workspace (default: the only one there is)")
-	cmd.AddCommand(a.computePreempt(&f), a.computePreemption(&f), a.computeShortage(), a.computeQuota(&f))
+	cmd.AddCommand(a.computePreempt(&f), a.computePreemption(&f), a.computeShortage())
 	return cmd
 }
 

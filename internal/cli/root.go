@@ -149,7 +149,7 @@ Start with:  azimuth up examples/workspace`,
 		a.identityCommand(), a.faultCommand(), a.networkCommand(),
 		a.serveCommand(), a.upCommand(), a.downCommand(), a.terraformCommand(),
 		a.envCommand(), a.execCommand(), a.statusCommand(), a.stopCommand(), a.resetCommand(),
-		a.doctorCommand(), a.sealCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.topCommand(), a.logsCommand(), a.mlCommand(),
+		a.doctorCommand(), a.sealCommand(), a.versionCommand(), a.clockCommand(), a.computeCommand(), a.quotaCommand(), a.topCommand(), a.logsCommand(), a.mlCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		onlyCommands(cmd)

@@ -23,6 +23,7 @@ func Rules() []Rule {
 	return []Rule{
 		{"hns-default-storage", typeWorkspace, hnsDefaultStorage},
 		{"retired-vm-size", typeCompute, retiredSize},
+		{"size-not-in-region", typeCompute, sizeNotInRegion},
 		{"compute-identity", typeCompute, computeIdentity},
 		{"classic-application-insights", typeInsights, classicInsights},
 		{"registry-private-endpoint", typeRegistry, registryPrivateEndpoint},
@@ -94,6 +95,26 @@ func retiredSize(v *View, r *arm.Resource) (*Finding, error) {
 	f.Severity = Warning
 	f.Message = fmt.Sprintf("Azure retires the VM size %s on %s.", size.Name, date)
 	return f, nil
+}
+
+// sizeNotInRegion reports a size that Azure's price list does not have in the region
+// of a compute, where nobody can buy it, then. How Azure ML says so is not known.
+func sizeNotInRegion(v *View, r *arm.Resource) (*Finding, error) {
+	size, ok := v.sizes.VMSize(vmSize(r))
+	region := arm.NormalizeLocation(r.Body.String("location"))
+	if !ok || region == "" || size.Retired(v.Now) || v.sizes.Sold(size.Name, region) {
+		return nil, nil
+	}
+	argument := "vm_size"
+	if isInstance(r) {
+		argument = "virtual_machine_size"
+	}
+	return &Finding{
+		Severity: Refused, Argument: argument, Code: "VMSizeNotSupported", Unverified: true,
+		Message: fmt.Sprintf("The VM size %s is not offered in region %s. (Azure ML's exact wording is not known.)", size.Name, region),
+		Fix:     "Choose a size or a region from: az vm list-skus --size " + size.Name,
+		Source:  "Azure's retail prices of 2026-06-18, in Azure/karpenter-provider-azure",
+	}, nil
 }
 
 // P3. An image is pulled with the compute's identity when the registry's admin

@@ -83,6 +83,8 @@ func TestRules(t *testing.T) {
 		{"hierarchical namespace", map[string]string{account: "properties.isHnsEnabled=true"}, "hns-default-storage:refused"},
 		{"classic insights", map[string]string{insights: "kind=web"}, "classic-application-insights:fails later"},
 		{"retired size", map[string]string{cluster: "properties.computeType=AmlCompute properties.properties.vmSize=Standard_NC6s_v3 identity.principalId=" + principal}, "retired-vm-size:refused"},
+		{"a size that the region lacks", map[string]string{cluster: "location=norwaywest properties.computeType=AmlCompute properties.properties.vmSize=Standard_NC4as_T4_v3 identity.principalId=" + principal}, "size-not-in-region:refused"},
+		{"a size that the region has", map[string]string{cluster: "location=eastus properties.computeType=AmlCompute properties.properties.vmSize=Standard_NC4as_T4_v3 identity.principalId=" + principal}, ""},
 		{"no identity", map[string]string{cluster: "properties.computeType=AmlCompute properties.properties.vmSize=Standard_D4s_v3"}, "compute-identity:fails later"},
 		{"no identity, but an admin user", map[string]string{
 			cluster:  "properties.computeType=AmlCompute properties.properties.vmSize=Standard_D4s_v3",

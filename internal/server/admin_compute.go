@@ -48,15 +48,8 @@ type Shortages struct {
 	Sizes []string `json:"sizes"`
 }
 
-// Quotas are the core quotas of a region that are limited.
-type Quotas struct {
-	Location string `json:"location"`
-	// Cores are by the name of a family of VM sizes or of a total, as in Azure's
-	// usages.
-	Cores map[string]int `json:"cores"`
-}
-
-// Quota sets one of them.
+// Quota limits the cores of a region: of a family of VM sizes or of a total, by its
+// name in Azure's usages.
 type Quota struct {
 	Location string `json:"location"`
 	Name     string `json:"name"`
@@ -162,20 +155,6 @@ func (s *Server) computeRoutes(handle handle) {
 			return shortages(r)
 		}
 	}
-	quotas := func(r *http.Request, location string) (any, error) {
-		out := Quotas{Location: arm.NormalizeLocation(location), Cores: map[string]int{}}
-		err := s.store.View(r.Context(), func(tx store.Tx) error {
-			all, err := s.manager.Quotas(tx)
-			for name, cores := range all {
-				if name, ok := strings.CutPrefix(name, machinelearning.QuotaName(location, "")); ok {
-					out.Cores[name] = cores
-				}
-			}
-			return err
-		})
-		return out, err
-	}
-	handle("GET /v1/compute/quotas", func(r *http.Request) (any, error) { return quotas(r, r.URL.Query().Get("location")) })
 	handle("PUT /v1/compute/quotas", func(r *http.Request) (any, error) {
 		var in Quota
 		if err := readBody(r, &in); err != nil {
@@ -188,12 +167,9 @@ func (s *Server) computeRoutes(handle handle) {
 		if in.Location == "" {
 			return nil, arm.BadRequest("BadRequest", "The quota has no location.")
 		}
-		if err := update(r, func(tx store.Tx) error {
+		return in, update(r, func(tx store.Tx) error {
 			return s.manager.SetQuota(tx, machinelearning.QuotaName(in.Location, name), in.Cores)
-		}); err != nil {
-			return nil, err
-		}
-		return quotas(r, in.Location)
+		})
 	})
 	handle("GET /v1/compute/serverless", s.serverlessPools)
 	handle("GET /v1/compute/shortages", shortages)

@@ -11,6 +11,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/rp/authorization"
+	rpcompute "github.com/azimuth-ml/azimuth/internal/rp/compute"
 	"github.com/azimuth-ml/azimuth/internal/rp/containerregistry"
 	"github.com/azimuth-ml/azimuth/internal/rp/insights"
 	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
@@ -42,6 +43,7 @@ func (s *Server) providers() []*arm.Provider {
 			Catalog: s.catalog, Pools: pools{s}, Instances: instances{s}, Lifecycle: s.jobs, HoldNames: s.cfg.Strict || s.cfg.Realistic,
 		}),
 		ml.Provider(s.jobs),
+		rpcompute.Provider(s.catalog),
 	}, network.PrivateLinks(func(tx store.Tx, connection *arm.Resource) error {
 		return machinelearning.ConnectionChanged(tx, s.kernel.Resources(), connection)
 	})...)

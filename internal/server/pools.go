@@ -38,6 +38,11 @@ func (p pools) PutPool(tx store.Tx, in machinelearning.Pool) error {
 // Quotas implements machinelearning.Pools.
 func (p pools) Quotas(tx store.Tx) (map[string]int, error) { return p.s.manager.Quotas(tx) }
 
+// SetQuota implements machinelearning.Pools.
+func (p pools) SetQuota(tx store.Tx, name string, cores int) error {
+	return p.s.manager.SetQuota(tx, name, cores)
+}
+
 // subnetPrefix is the IPv4 range that a cluster's nodes take addresses from. It
 // stays as it is while the cluster is there: Azure refuses to change it.
 func (p pools) subnetPrefix(tx store.Tx, subnetID string) (string, error) {

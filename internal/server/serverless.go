@@ -65,7 +65,7 @@ func (v serverless) Nodes(tx store.Tx, ask ml.ServerlessAsk) (compute.Pool, stri
 	return compute.Pool{
 		VMSize: size.Name, VCPUs: size.VCPUs, MemoryGiB: size.MemoryGiB, GPUs: size.GPUs, Priority: priority,
 		Max: serverlessNodes, IdleTime: serverlessIdle, SubnetID: ask.Subnet, SubnetPrefix: prefix,
-		Quotas: machinelearning.Quotas(ask.Location, size.Family, priority),
+		Quotas: machinelearning.Quotas(ask.Location, ask.Workspace, size.Family, priority),
 	}, note, nil
 }
 
@@ -102,7 +102,7 @@ sizes:
 				continue sizes
 			}
 		}
-		for _, q := range machinelearning.Quotas(ask.Location, size.Family, priorityOf(ask.Spot)) {
+		for _, q := range machinelearning.Quotas(ask.Location, ask.Workspace, size.Family, priorityOf(ask.Spot)) {
 			if limit, ok := limits[q]; ok && limit < ask.Nodes*size.VCPUs {
 				continue sizes
 			}

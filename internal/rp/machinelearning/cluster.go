@@ -98,7 +98,7 @@ func (p *provider) putCluster(put *arm.Put) error {
 		ID: arm.Key(r.ID), VMSize: body.String(in + "vmSize"), VCPUs: size.VCPUs, MemoryGiB: size.MemoryGiB, GPUs: size.GPUs,
 		Priority: priority, Min: body.Int(in+"scaleSettings.minNodeCount", 0), Max: body.Int(in+"scaleSettings.maxNodeCount", 0),
 		IdleTime: idle, SubnetID: body.String(in + "subnet.id"), Tags: map[string]string{},
-		Quotas: Quotas(body.String("location"), size.Family, priority),
+		Quotas: Quotas(body.String("location"), r.ParsedID().Parent().String(), size.Family, priority),
 	}
 	if err := body.Decode("tags", &pool.Tags); err != nil {
 		return err

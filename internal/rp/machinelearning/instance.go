@@ -99,6 +99,11 @@ func (p *provider) putInstance(put *arm.Put) error {
 	if err != nil {
 		return err
 	}
+	if size, ok := p.Catalog.VMSize(spec.VMSize); ok && put.Creating() {
+		if err := p.withinQuotas(put.Tx, spec.Location, spec.WorkspaceID, size); err != nil {
+			return err
+		}
+	}
 	if err := p.Instances.PutInstance(put.Tx, spec); err != nil {
 		return err
 	}

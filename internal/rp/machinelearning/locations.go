@@ -10,8 +10,8 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
 
-// vmSizes lists the sizes that can be had. Which region has which is not known:
-// all of them are listed in each.
+// vmSizes lists the sizes that can be had. Of sizes without GPUs it is not known
+// which region has which: all of them are listed in each.
 func (p *provider) vmSizes(_ context.Context, req *arm.Request) (*arm.Response, error) {
 	location := arm.NormalizeLocation(req.Args[0])
 	if !slices.Contains(arm.Locations(), location) {
@@ -19,7 +19,7 @@ func (p *provider) vmSizes(_ context.Context, req *arm.Request) (*arm.Response, 
 	}
 	list := []any{}
 	for _, s := range p.Catalog.VMSizes() {
-		if s.Retired(req.Now) {
+		if s.Retired(req.Now) || !p.Catalog.Sold(s.Name, location) {
 			continue
 		}
 		doc := map[string]any{
@@ -35,27 +35,6 @@ func (p *provider) vmSizes(_ context.Context, req *arm.Request) (*arm.Response, 
 		list = append(list, doc)
 	}
 	return arm.OK(map[string]any{"value": list}), nil
-}
-
-// unlimited is the limit of a usage that no quota was set for.
-const unlimited = -1
-
-// The quotas that are not those of a family of sizes.
-const (
-	QuotaDedicated   = "TotalDedicatedCores"
-	QuotaLowPriority = "TotalLowPriorityCores"
-)
-
-// QuotaName is how the engine calls a quota, of a family or a total, in a region.
-func QuotaName(location, name string) string { return arm.NormalizeLocation(location) + "/" + name }
-
-// Quotas are those that nodes count against: dedicated ones against their
-// family's and the region's, low-priority ones against one of the region.
-func Quotas(location, family, priority string) []string {
-	if priority == "LowPriority" {
-		return []string{QuotaName(location, QuotaLowPriority)}
-	}
-	return []string{QuotaName(location, family), QuotaName(location, QuotaDedicated)}
 }
 
 // usages counts the cores that the computes of a region hold. Nodes that are

@@ -83,7 +83,16 @@ func (e *engine) PoolStatus(_ store.Tx, id string) (machinelearning.PoolStatus, 
 }
 func (e *engine) PoolNodes(store.Tx, string) ([]machinelearning.Node, error) { return e.nodes, nil }
 func (e *engine) Quotas(store.Tx) (map[string]int, error)                    { return e.quotas, nil }
-func (e *engine) ServerlessCores(store.Tx) (map[string]int, error)           { return e.serverless, nil }
+func (e *engine) SetQuota(_ store.Tx, name string, cores int) error {
+	if e.quotas == nil {
+		e.quotas = map[string]int{}
+	}
+	if e.quotas[name] = cores; cores < 0 {
+		delete(e.quotas, name)
+	}
+	return nil
+}
+func (e *engine) ServerlessCores(store.Tx) (map[string]int, error) { return e.serverless, nil }
 func (e *engine) WorkspaceCreated(_ context.Context, p *arm.Put) error {
 	e.created = append(e.created, p.Resource.Body.String("properties.workspaceId"))
 	return nil
@@ -463,7 +472,7 @@ func TestLocations(t *testing.T) {
 		t.Errorf("limits: %v", limits)
 	}
 	e.Want(201, "PUT", ws+"/computes/low-pri", cluster(`"vmSize":"Standard_D4s_v3","vmPriority":"LowPriority",`+scale))
-	for name, want := range map[string]string{"cpu-cluster": "eastus/standardDSv3Family eastus/TotalDedicatedCores", "low-pri": "eastus/TotalLowPriorityCores"} {
+	for name, want := range map[string]string{"cpu-cluster": "eastus/standardDSv3Family eastus/TotalDedicatedCores " + strings.ToLower(ws) + "/quotas/standardDSv3Family", "low-pri": "eastus/TotalLowPriorityCores"} {
 		if got := strings.Join(eng.pools[strings.ToLower(ws+"/computes/"+name)].Quotas, " "); got != want {
 			t.Errorf("quotas of %s: %s", name, got)
 		}

@@ -87,6 +87,8 @@ type Pools interface {
 	ServerlessCores(tx store.Tx) (map[string]int, error)
 	// Quotas returns the cores of the quotas that are limited, by QuotaName.
 	Quotas(tx store.Tx) (map[string]int, error)
+	// SetQuota sets one of them, or lifts it when cores is negative.
+	SetQuota(tx store.Tx, name string, cores int) error
 }
 
 // Instance is what a compute instance asks of the engine that runs it.
@@ -190,6 +192,8 @@ func Provider(deps Deps) *arm.Provider {
 		Types:     []*arm.ResourceType{p.workspace(), p.compute(), p.outboundRule(), p.connection()},
 		Actions: []arm.Action{
 			{Name: "locations/{}/vmSizes", Method: http.MethodGet, Permission: namespace + "/locations/vmsizes/read", Handle: p.vmSizes},
+			{Name: "locations/{}/quotas", Method: http.MethodGet, Permission: namespace + "/locations/quotas/read", Handle: p.quotas},
+			{Name: "locations/{}/updateQuotas", Permission: namespace + "/locations/updateQuotas/action", Handle: p.updateQuotas},
 			{Name: "locations/{}/usages", Method: http.MethodGet, Permission: namespace + "/locations/usages/read", Handle: p.usages},
 		},
 		Bind: func(k *arm.Kernel) { p.kernel = k },

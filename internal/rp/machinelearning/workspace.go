@@ -208,5 +208,8 @@ func (p *provider) deleteWorkspace(ctx context.Context, d *arm.Delete) error {
 	if err := p.deleteHub(d); err != nil {
 		return err
 	}
+	if err := p.liftQuotas(d.Tx, d.Resource.ID); err != nil {
+		return err
+	}
 	return p.hold(ctx, d)
 }
