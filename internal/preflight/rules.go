@@ -28,6 +28,7 @@ func Rules() []Rule {
 		{"classic-application-insights", typeInsights, classicInsights},
 		{"registry-private-endpoint", typeRegistry, registryPrivateEndpoint},
 		{"private-endpoint-registry-sku", typeEndpoint, endpointRegistrySKU},
+		{"managed-network-registry-sku", typeWorkspace, managedNetworkRegistrySKU},
 		{"low-priority-retirement", typeCompute, lowPriority},
 		{"instance-never-stops", typeCompute, instanceNeverStops},
 		{"compute-name", typeCompute, computeName},
@@ -269,6 +270,25 @@ func endpointRegistrySKU(v *View, e *arm.Resource) (*Finding, error) {
 		}
 	}
 	return nil, nil
+}
+
+// A managed network in which only what is approved may leave has a private endpoint to
+// the registry, whatever that allows to public addresses. What provisioning says
+// where the registry takes none is not known.
+func managedNetworkRegistrySKU(v *View, ws *arm.Resource) (*Finding, error) {
+	if !strings.EqualFold(ws.Body.String("properties.managedNetwork.isolationMode"), "AllowOnlyApprovedOutbound") {
+		return nil, nil
+	}
+	registry, err := v.Get(ws.Body.String("properties.containerRegistry"))
+	if err != nil || registry == nil || strings.EqualFold(registry.Body.String("sku.name"), "Premium") {
+		return nil, err
+	}
+	return &Finding{
+		Severity: Fails, Argument: "managed_network", Unverified: true,
+		Message: fmt.Sprintf("The managed network has a private endpoint to the container registry, which must be Premium version to take one. Registry %s is %s.", registry.Name(), registry.Body.String("sku.name")),
+		Fix:     fmt.Sprintf("Set sku = \"Premium\" on registry %q, or allow internet outbound.", registry.Name()),
+		Source:  "Azure ML docs, how-to-managed-network (2025-05-23); how-to-secure-workspace-vnet (2024-07-08)",
+	}, nil
 }
 
 // P4. What Azure answers after the date is not known.
