@@ -32,6 +32,9 @@ func Rules() []Rule {
 		{"low-priority-retirement", typeCompute, lowPriority},
 		{"instance-never-stops", typeCompute, instanceNeverStops},
 		{"compute-name", typeCompute, computeName},
+		{"compute-network", typeCompute, computeNetwork},
+		{"docker-range", typeCompute, dockerRange},
+		{"subnet-too-small", typeCompute, subnetTooSmall},
 	}
 }
 

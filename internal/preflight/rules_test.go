@@ -2,6 +2,7 @@ package preflight_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,6 +35,11 @@ func doc(s string) arm.Doc {
 			d.Set(path, value == "true")
 		case strings.HasPrefix(path, "connection"): // of a private endpoint
 			d.Set("properties.privateLinkServiceConnections", []any{map[string]any{"properties": map[string]any{"privateLinkServiceId": value}}})
+		case strings.HasPrefix(value, "["):
+			d.Set(path, []any{strings.Trim(value, "[]")})
+		case strings.HasSuffix(path, "Count"), strings.HasSuffix(path, "priority"):
+			n, _ := strconv.Atoi(value)
+			d.Set(path, float64(n))
 		default:
 			d.Set(path, value)
 		}
@@ -103,6 +109,31 @@ func TestRules(t *testing.T) {
 		{"a name with a dash and a number", map[string]string{
 			cluster:                       "",
 			workspace + "/computes/cpu-1": "properties.computeType=AmlCompute properties.properties.vmSize=Standard_D4s_v3 identity.principalId=" + principal}, "compute-name:warning"},
+	}
+	const inSubnet = "properties.computeType=AmlCompute properties.properties.vmSize=Standard_D4s_v3 identity.principalId=" + principal +
+		" properties.properties.subnet.id=" + vnet + "/subnets/one properties.properties.scaleSettings.maxNodeCount="
+	group := prefix + "Microsoft.Network/networkSecurityGroups/nsg"
+	for name, n := range map[string]struct{ space, range1, most, group, want string }{
+		"a subnet that is large enough": {"10.0.0.0/16", "10.0.1.0/28", "11", "", ""},
+		"a subnet that is too small":    {"10.0.0.0/16", "10.0.1.0/28", "12", "", "subnet-too-small:warning"},
+		"the range of Docker":           {"172.16.0.0/15", "172.16.1.0/24", "4", "", "docker-range:fails later"},
+		"beside the range of Docker":    {"172.18.0.0/16", "172.18.1.0/24", "4", "", ""},
+		"a group that lets nothing out": {"10.0.0.0/16", "10.0.1.0/24", "4", group, "compute-network:fails later"},
+	} {
+		subnet := "properties.addressPrefix=" + n.range1
+		if n.group != "" {
+			subnet += " properties.networkSecurityGroup.id=" + n.group
+		}
+		cases = append(cases, struct {
+			name      string
+			overrides map[string]string
+			want      string
+		}{name, map[string]string{
+			cluster: inSubnet + n.most, vnet: "location=eastus properties.addressSpace.addressPrefixes=[" + n.space + "]", vnet + "/subnets/one": subnet,
+			group: "location=eastus",
+			group + "/securityRules/none": "properties.direction=Outbound properties.access=Deny properties.protocol=* properties.priority=100" +
+				" properties.sourceAddressPrefix=* properties.destinationAddressPrefix=* properties.sourcePortRange=* properties.destinationPortRange=*",
+		}, n.want})
 	}
 	cat, err := catalog.Load()
 	if err != nil {

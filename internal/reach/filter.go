@@ -92,7 +92,7 @@ func (d *decision) filtered(dir direction, at *arm.Resource, destination func(pr
 		}
 		priority := b.Int("priority", 0)
 		if strings.EqualFold(b.String("access"), "Allow") {
-			d.step("The rule %s (%d, %s) of the network security group %s lets it pass.", r.Name(), priority, dir, group.Name())
+			d.pass(r.ID, "The rule %s (%d, %s) of the network security group %s lets it pass.", r.Name(), priority, dir, group.Name())
 			return true, nil
 		}
 		what := "the address of the private endpoint"

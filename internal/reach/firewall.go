@@ -82,6 +82,9 @@ func (d *decision) public() error {
 		d.v.Client = d.src.Public
 	}
 	f := firewallOf(d.dst)
+	if f == nil && d.passed != "" {
+		return d.allow(d.passedID, "", "%s", d.passed)
+	}
 	if f == nil {
 		return d.allow("", "", "No rule is about %s.", d.dst.host)
 	}

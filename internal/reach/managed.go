@@ -75,17 +75,23 @@ func (d *decision) fromManaged() error {
 		return nil
 	}
 	if mode := ws.Body.String("properties.managedNetwork.isolationMode"); !strings.EqualFold(mode, modeApproved) {
-		d.step("The managed network of %s lets everything out (%s).", ws.Name(), mode)
+		d.pass(ws.ID, "The managed network of %s lets everything out (%s).", ws.Name(), mode)
 		return d.public()
 	}
 	for _, r := range rules {
 		if d.approves(r) {
-			d.step("The outbound rule %s (%s) of %s lets it out.", r.name, r.body.String("type"), ws.Name())
+			d.pass(r.id, "The outbound rule %s (%s) of %s lets it out.", r.name, r.body.String("type"), ws.Name())
 			return d.public()
 		}
 	}
-	return d.deny(NotApproved, ws.ID,
-		fmt.Sprintf("Add an outbound rule to %s: of type FQDN for %s, of type ServiceTag for %s, or of type PrivateEndpoint.", ws.Name(), d.dst.host, d.dst.tag()),
+	change := fmt.Sprintf("Add an outbound rule to %s: of type FQDN for %s", ws.Name(), d.dst.host)
+	if len(d.dst.tags) > 1 {
+		change += ", or of type ServiceTag for " + d.dst.tag()
+	}
+	if len(d.dst.names) > 0 {
+		change += ", or of type PrivateEndpoint"
+	}
+	return d.deny(NotApproved, ws.ID, change+".",
 		"The managed network of %s allows approved outbound calls only, and no outbound rule names %s.", ws.Name(), d.dst.host)
 }
 

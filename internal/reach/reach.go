@@ -138,6 +138,8 @@ type decision struct {
 	// appliance says that a route leads through an appliance, whose address is
 	// not known to the target.
 	appliance bool
+	// passed is the last rule that let the call pass, in a sentence, and its ID.
+	passed, passedID string
 	// hint says how the target could be reached privately, where that is nearly so.
 	hint string
 }
@@ -165,6 +167,12 @@ func Decide(w World, src Source, dst Destination) (Verdict, error) {
 
 func (d *decision) step(format string, args ...any) {
 	d.v.Steps = append(d.v.Steps, fmt.Sprintf(format, args...))
+}
+
+// pass notes a rule that lets the call pass.
+func (d *decision) pass(id, format string, args ...any) {
+	d.passed, d.passedID = fmt.Sprintf(format, args...), id
+	d.step("%s", d.passed)
 }
 
 // allow ends a decision.

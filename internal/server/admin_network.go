@@ -12,7 +12,6 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/compute"
-	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/reach"
 	"github.com/azimuth-ml/azimuth/internal/rp/containerregistry"
 	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
@@ -240,12 +239,12 @@ func (s *Server) findHost(ctx context.Context, text string) (string, int, error)
 			if err != nil {
 				return err
 			}
-			if h := mainHost(r); h != "" {
+			if h := reach.MainHost(r); h != "" {
 				hosts = append(hosts, h)
 			}
 			return nil
 		}
-		w := world{tx, res}
+		w := reach.Stored{Tx: tx, Resources: res}
 		for _, typ := range []string{storage.AccountType, keyvault.VaultType, containerregistry.RegistryType} {
 			r, err := w.Named(typ, strings.ToLower(text))
 			if errors.Is(err, store.ErrNotFound) {
@@ -254,14 +253,14 @@ func (s *Server) findHost(ctx context.Context, text string) (string, int, error)
 			if err != nil {
 				return err
 			}
-			hosts = append(hosts, mainHost(r))
+			hosts = append(hosts, reach.MainHost(r))
 		}
 		for r, err := range res.OfType(tx, s.kernel.Subscription(), machinelearning.WorkspaceType) {
 			if err != nil {
 				return err
 			}
 			if strings.EqualFold(r.Name(), text) {
-				hosts = append(hosts, mainHost(r))
+				hosts = append(hosts, reach.MainHost(r))
 			}
 		}
 		return nil
@@ -275,22 +274,6 @@ func (s *Server) findHost(ctx context.Context, text string) (string, int, error)
 		return "", 0, arm.Errorf(http.StatusNotFound, "DestinationNotFound", "There is no storage account, vault, registry or workspace '%s'. A host such as pypi.org can be given, too.", text)
 	}
 	return "", 0, err
-}
-
-// mainHost is the host of a resource that people mean by its name, or "".
-func mainHost(r *arm.Resource) string {
-	name := strings.ToLower(r.Name())
-	switch strings.ToLower(r.ParsedID().Type()) {
-	case strings.ToLower(storage.AccountType):
-		return name + ".blob.core.windows.net"
-	case strings.ToLower(keyvault.VaultType):
-		return name + ".vault.azure.net"
-	case strings.ToLower(containerregistry.RegistryType):
-		return name + oci.Suffix
-	case strings.ToLower(machinelearning.WorkspaceType):
-		return r.Body.String("properties.workspaceId") + ".workspace." + arm.NormalizeLocation(r.Body.String("location")) + ".api.azureml.ms"
-	}
-	return ""
 }
 
 // Subnet is a subnet with what its addresses are given to.

@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"iter"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -22,11 +21,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/gateway"
 	"github.com/azimuth-ml/azimuth/internal/ml"
 	"github.com/azimuth-ml/azimuth/internal/reach"
-	"github.com/azimuth-ml/azimuth/internal/rp/containerregistry"
-	"github.com/azimuth-ml/azimuth/internal/rp/keyvault"
 	"github.com/azimuth-ml/azimuth/internal/rp/machinelearning"
-	"github.com/azimuth-ml/azimuth/internal/rp/network"
-	"github.com/azimuth-ml/azimuth/internal/rp/storage"
 	"github.com/azimuth-ml/azimuth/internal/seal"
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -253,55 +248,10 @@ func (s *Server) place(tx store.Tx, id string) (reach.Source, error) {
 	if err != nil {
 		return reach.Source{}, err
 	}
-	parsed := r.ParsedID()
-	switch {
-	case strings.EqualFold(parsed.Type(), network.SubnetType):
-		return reach.Source{Name: "subnet " + parsed.Parent().Name() + "/" + parsed.Name(), Subnet: r.ID}, nil
-	case strings.EqualFold(parsed.Type(), machinelearning.ComputeType):
-		src := reach.Source{
-			Name: "compute " + parsed.Name(), Subnet: r.Body.String("properties.properties.subnet.id"),
-			PublicIP: r.Body.Bool("properties.properties.enableNodePublicIp", true),
-		}
-		if src.Subnet == "" {
-			src.Workspace, src.Azure = parsed.Parent().String(), true
-		}
+	if src, ok := reach.From(r); ok {
 		return src, nil
 	}
 	return reach.Source{}, arm.BadRequest("InvalidPlace", "'%s' is neither a subnet nor a compute, which calls could come from.", id)
-}
-
-// world is the resources as decisions read them.
-type world struct {
-	tx  store.Tx
-	res *arm.Resources
-}
-
-// Get implements reach.World.
-func (w world) Get(id string) (*arm.Resource, error) { return w.res.Get(w.tx, id) }
-
-// Children implements reach.World.
-func (w world) Children(parent arm.ID, typ string) iter.Seq2[*arm.Resource, error] {
-	return w.res.Children(w.tx, parent, typ)
-}
-
-// ZoneLinks implements reach.World.
-func (w world) ZoneLinks(networkID string) iter.Seq2[*arm.Resource, error] {
-	return network.ZoneLinks(w.tx, w.res, networkID)
-}
-
-// Named implements reach.World.
-func (w world) Named(typ, name string) (*arm.Resource, error) {
-	switch typ {
-	case storage.AccountType:
-		return storage.Account(w.tx, w.res, name)
-	case keyvault.VaultType:
-		return keyvault.Vault(w.tx, w.res, name)
-	case containerregistry.RegistryType:
-		return containerregistry.Registry(w.tx, w.res, name)
-	case machinelearning.WorkspaceType:
-		return machinelearning.WorkspaceByGUID(w.tx, w.res, name)
-	}
-	return nil, store.ErrNotFound
 }
 
 // decide decides about a call from a site to a host.
@@ -312,7 +262,7 @@ func (s *Server) decide(ctx context.Context, from *site, host string, port int) 
 	}
 	err = s.store.View(ctx, func(tx store.Tx) (err error) {
 		load := func() (*reach.Verdict, error) {
-			v, err := reach.Decide(world{tx, s.kernel.Resources()}, from.Source, reach.Destination{Host: host, Port: port})
+			v, err := reach.Decide(reach.Stored{Tx: tx, Resources: s.kernel.Resources()}, from.Source, reach.Destination{Host: host, Port: port})
 			return &v, err
 		}
 		if port != 80 && port != 443 {
@@ -358,7 +308,12 @@ func (s *Server) networked(next http.Handler) http.Handler {
 						panic(http.ErrAbortHandler)
 					}
 				}
-				next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, arrivalKey{}, a)))
+				r = r.WithContext(context.WithValue(ctx, arrivalKey{}, a))
+				if c := a.verdict.Client; c.IsValid() {
+					// what shared access signatures, logs and telemetry go by
+					r.RemoteAddr = netip.AddrPortFrom(c, remotePort(r.RemoteAddr)).String()
+				}
+				next.ServeHTTP(w, r)
 				return
 			}
 		}
@@ -367,6 +322,14 @@ func (s *Server) networked(next http.Handler) http.Handler {
 		}
 		arm.WriteError(w, r, s.cfg.Log, err)
 	})
+}
+
+func remotePort(address string) uint16 {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return 0
+	}
+	return a.Port()
 }
 
 func plainHost(host string) string {
