@@ -456,9 +456,13 @@ func ownCollection(path string) (typ string, ok bool) {
 }
 
 // longForm writes the path of a group's deployments, which clients of operations
-// ask for without a provider in it, like that of any resource.
+// ask for without a provider in it, and that of a namespace's features, which has two,
+// like that of any resource.
 func longForm(path string) string {
 	segs := strings.Split(path, "/")
+	if len(segs) == 8 && strings.EqualFold(strings.Join(segs[3:6], "/"), "providers/Microsoft.Features/providers") && strings.EqualFold(segs[7], "features") {
+		return strings.Join([]string{"", segs[1], segs[2], "providers", segs[6], "Microsoft.Features", "features"}, "/")
+	}
 	if len(segs) > 5 && strings.EqualFold(segs[1], "subscriptions") && strings.EqualFold(segs[3], "resourceGroups") && strings.EqualFold(segs[5], "deployments") {
 		return strings.Join(slices.Insert(segs, 5, "providers", "Microsoft.Resources"), "/")
 	}

@@ -167,6 +167,10 @@ func providerActions(ns string) []Action {
 		{Name: "resourceTypes", Method: http.MethodGet, Handle: func(_ context.Context, req *Request) (*Response, error) {
 			return OK(Doc{"value": req.Kernel.describeTypes(req.Kernel.provider(ns))}), nil
 		}},
+		// no namespace here has features to be registered
+		{Name: "Microsoft.Features/features", Method: http.MethodGet, Permission: "Microsoft.Features/features/read", Handle: func(_ context.Context, _ *Request) (*Response, error) {
+			return OK(Doc{"value": []any{}}), nil
+		}},
 		{Name: "register", Permission: ns + "/register/action", Handle: register("Registered")},
 		{Name: "unregister", Permission: ns + "/unregister/action", Handle: register("Unregistered")},
 	}

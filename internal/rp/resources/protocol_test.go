@@ -157,6 +157,9 @@ func TestRegistration(t *testing.T) {
 	if n := len(c.Want(http.StatusOK, "GET", rptest.Sub+"/providers/Microsoft.Network/resourceTypes", nil).Body.List("value")); n < 10 {
 		t.Errorf("%d types", n)
 	}
+	if r := c.Want(http.StatusOK, "GET", rptest.Sub+"/providers/Microsoft.Features/providers/Microsoft.Network/features", nil); len(r.Body.List("value")) != 0 {
+		t.Errorf("features: %s", r.Raw)
+	}
 	for name, want := range map[string]string{"fine": "Allowed", "OneDrive": "Reserved", "myWindowsBox": "Reserved", "login-page": "Reserved"} {
 		r := c.Want(http.StatusOK, "POST", "/providers/Microsoft.Resources/checkResourceName", `{"name":"`+name+`","type":"Microsoft.Web/sites"}`)
 		if r.Body.String("status") != want {

@@ -1,0 +1,3 @@
+resource "azurerm_resource_provider_registration" "it" {
+  name = "Microsoft.Bing"
+}
