@@ -135,7 +135,7 @@ const (
 	ownerKey = "owner"
 	// layoutKey says which indexes the directory was written with.
 	layoutKey = "layout"
-	layout    = "2"
+	layout    = "3"
 )
 
 // rebuild writes a directory of an earlier layout anew, so that all of it is in

@@ -32,26 +32,7 @@ func graphApplication(a *application) map[string]any {
 }
 
 func (c *graphCall) listApplications() (int, any, error) {
-	table := &c.d.tables.applications
-	q := c.r.URL.Query()
-	if cond, ok := parseFilter(q.Get("$filter")); ok {
-		if id, named := cond.equals("appId"); named { // its primary key
-			value := []any{}
-			a, err := table.Get(c.tx, strings.ToLower(id))
-			if err != nil && !errors.Is(err, store.ErrNotFound) {
-				return 0, nil, err
-			}
-			if err == nil {
-				if doc := graphApplication(a); cond.holds(doc) {
-					delete(doc, "@odata.type")
-					selectOnly(doc, q.Get("$select"))
-					value = append(value, doc)
-				}
-			}
-			return http.StatusOK, map[string]any{"@odata.context": graphAudience + "/v1.0/$metadata#" + setApplications, "value": value}, nil
-		}
-	}
-	return listObjects(c, setApplications, table, "", map[string]string{"id": byObjectID}, graphApplication,
+	return listObjects(c, setApplications, &c.d.tables.applications, "", map[string]string{"id": byObjectID, "appId": byAppID}, graphApplication,
 		func(a *application) string { return nameEntry("", a.DisplayName) })
 }
 

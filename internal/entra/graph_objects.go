@@ -158,6 +158,22 @@ func required(values map[string]string, names ...string) error {
 	return nil
 }
 
+// set gives a principal the properties of a body that it takes as they are.
+func (p *principal) set(values map[string]string) {
+	for name, v := range values {
+		switch name {
+		case "displayName":
+			p.DisplayName = v
+		case "mailNickname":
+			p.MailNickname = v
+		case "description":
+			p.Description = v
+		case "accountEnabled":
+			p.Disabled = v == "false"
+		}
+	}
+}
+
 const minPassword = 8 // characters, as Entra's password policy has it
 
 // setPassword takes passwordProfile.password of the body.
@@ -199,10 +215,8 @@ func (c *graphCall) createUser() (int, any, error) {
 	case !errors.Is(err, store.ErrNotFound):
 		return 0, nil, err
 	}
-	p := &principal{
-		ObjectID: newID(), Type: TypeUser, DisplayName: in["displayName"], UPN: upn, MailNickname: in["mailNickname"],
-		Disabled: in["accountEnabled"] == "false", Created: c.d.cfg.Clock.Now(),
-	}
+	p := &principal{ObjectID: newID(), Type: TypeUser, UPN: upn, Created: c.d.cfg.Clock.Now()}
+	p.set(in)
 	if err := c.setPassword(p); err != nil {
 		return 0, nil, err
 	}
@@ -221,16 +235,7 @@ func (c *graphCall) changeUser() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	for name, v := range in {
-		switch name {
-		case "displayName":
-			p.DisplayName = v
-		case "mailNickname":
-			p.MailNickname = v
-		case "accountEnabled":
-			p.Disabled = v == "false"
-		}
-	}
+	p.set(in)
 	if err := c.setPassword(p); err != nil {
 		return 0, nil, err
 	}
@@ -256,7 +261,7 @@ func (c *graphCall) createGroup() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	p.MailNickname, p.Description = in["mailNickname"], in["description"]
+	p.set(in)
 	if err := c.d.tables.principals.Put(c.tx, p); err != nil {
 		return 0, nil, err
 	}
@@ -272,16 +277,7 @@ func (c *graphCall) changeGroup() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	for name, v := range in {
-		switch name {
-		case "displayName":
-			p.DisplayName = v
-		case "mailNickname":
-			p.MailNickname = v
-		case "description":
-			p.Description = v
-		}
-	}
+	p.set(in)
 	return http.StatusNoContent, nil, c.d.tables.principals.Put(c.tx, p)
 }
 
@@ -379,7 +375,7 @@ func (c *graphCall) checkMemberGroups() (int, any, error) {
 		return 0, nil, err
 	}
 	asked := stringsIn(c.body["groupIds"])
-	return http.StatusOK, texts(slices.DeleteFunc(groups, func(g string) bool {
+	return http.StatusOK, texts(slices.DeleteFunc(slices.Clone(groups), func(g string) bool {
 		return !slices.ContainsFunc(asked, func(a string) bool { return strings.EqualFold(a, g) })
 	})), nil
 }
@@ -398,6 +394,8 @@ func (c *graphCall) memberOf() (int, any, error) {
 		id = p.ObjectID
 	} else if _, err := c.d.principal(c.tx, id); errors.Is(err, ErrNoPrincipal) {
 		return 0, nil, noObject(id)
+	} else if err != nil {
+		return 0, nil, err
 	}
 	var all []*principal
 	for m, err := range c.d.tables.members.By(c.tx, byMember, store.Range{Prefix: store.Exact(id)}) {

@@ -181,6 +181,12 @@ func TestGraphGroups(t *testing.T) {
 	if got := of("directoryObjects/"+ada+"/checkMemberGroups", obj{"groupIds": []string{strings.ToUpper(outer), "x"}}); !slices.Equal(got, []string{outer}) {
 		t.Errorf("checked: %v", got)
 	}
+	if got := of("directoryObjects/"+ada+"/checkMemberGroups", obj{"groupIds": []string{"x"}}); len(got) != 0 {
+		t.Errorf("checked: %v", got)
+	}
+	if got := of("users/"+ada+"/getMemberGroups", obj{}); !slices.Equal(got, []string{inner, outer}) {
+		t.Errorf("ada's groups, once they were asked for: %v", got)
+	}
 	if got := g.names("users/" + ada + "/memberOf"); !slices.Equal(got, []string{"inner"}) {
 		t.Errorf("directly: %v", got)
 	}

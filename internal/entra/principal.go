@@ -125,6 +125,7 @@ func newTables() tables {
 			Name: "entra/application",
 			Key:  func(a *application) string { return a.AppID },
 			Indexes: map[string]func(*application) []string{
+				byAppID:    func(a *application) []string { return []string{a.AppID} },
 				byObjectID: func(a *application) []string { return []string{a.ObjectID} },
 				byName:     func(a *application) []string { return []string{nameEntry("", a.DisplayName)} },
 			},

@@ -194,3 +194,52 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		}
 	}
 }
+
+// A group's role reaches its members, and those of the groups in it.
+func TestRolesReachThroughGroups(t *testing.T) {
+	s := open(t)
+	s.own(t, "PUT", group+"?api-version=2021-04-01", `{"location":"westeurope"}`)
+	who := s.stranger(t)
+	groups := map[string]string{}
+	update := func(f func(store.Tx) error) {
+		t.Helper()
+		if err := s.store.Update(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx store.Tx) error {
+		for _, name := range []string{"outer", "middle", "inner"} {
+			g, err := s.dir.CreateGroup(tx, name)
+			if err != nil {
+				return err
+			}
+			groups[name] = g.ObjectID
+		}
+		for in, members := range map[string][]string{"outer": {groups["middle"]}, "middle": {groups["inner"]}, "inner": {who, groups["outer"]}} { // a circle
+			for _, m := range members {
+				if err := s.dir.AddMember(tx, groups[in], m); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	reads := func() int {
+		return ask(s.kernel, "GET", "https://"+arm.Host+"/subscriptions/"+s.kernel.Subscription()+group+"?api-version=2021-04-01", s.token(t, who, audienceManagement)).Code
+	}
+	if got := reads(); got != http.StatusForbidden {
+		t.Errorf("before: %d", got)
+	}
+	const at = group + blobRoles + "11111111-2222-4333-8444-000000000003?api-version=2022-04-01"
+	s.own(t, "PUT", at, `{"properties":{"roleDefinitionId":"/providers/Microsoft.Authorization/roleDefinitions/acdd72a7-3385-48ef-bd42-f606fba81ae7","principalId":"`+groups["outer"]+`"}}`)
+	if got := reads(); got != http.StatusOK {
+		t.Errorf("through three groups: %d", got)
+	}
+	update(func(tx store.Tx) error {
+		_, err := s.dir.RemoveMember(tx, groups["middle"], groups["inner"])
+		return err
+	})
+	if got := reads(); got != http.StatusForbidden {
+		t.Errorf("once the middle one left: %d", got)
+	}
+}
