@@ -154,12 +154,14 @@ func (f *fakeRunner) setNode(id string, c NodeCondition) {
 	n := *f.nodes[id]
 	n.Condition = c
 	f.nodes[id] = &n
+	// The node first: a task that is lost on a node of which nothing is said has
+	// failed, and is not preempted.
+	f.tell(Report{Node: &n})
 	for _, task := range f.tasks {
 		if task.report.NodeID == id {
 			f.end(task, lostResult())
 		}
 	}
-	f.tell(Report{Node: &n})
 }
 
 func (f *fakeRunner) StopTask(_ context.Context, id string, _ time.Duration) error {
