@@ -188,8 +188,13 @@ func (c *rawClient) do(method, target string, body []byte, out io.Writer) (statu
 	if strings.Contains(target, "?") {
 		sep = "&"
 	}
-	c.buf = fmt.Appendf(c.buf[:0], "%s %s%s%s%s HTTP/1.1\r\nHost: %s\r\nx-ms-version: 2022-11-02\r\nx-ms-blob-type: BlockBlob\r\nContent-Length: %d\r\n\r\n",
-		method, c.h.base, target, sep, c.h.sas, c.h.host, len(body))
+	blobType := ""
+	if method == "PUT" && sep == "?" {
+		// Azurite takes a list of blocks that comes with this for a blob
+		blobType = "x-ms-blob-type: BlockBlob\r\n"
+	}
+	c.buf = fmt.Appendf(c.buf[:0], "%s %s%s%s%s HTTP/1.1\r\nHost: %s\r\nx-ms-version: 2022-11-02\r\n%sContent-Length: %d\r\n\r\n",
+		method, c.h.base, target, sep, c.h.sas, c.h.host, blobType, len(body))
 	if len(body) <= 64<<10 {
 		c.buf = append(c.buf, body...)
 		body = nil

@@ -21,7 +21,7 @@ type apiError struct {
 
 // innerError is where an error of a query is told.
 type innerError struct {
-	Code    string      `json:"code"`
+	Code    string      `json:"code,omitempty"` // not every error of a query has one
 	Message string      `json:"message"`
 	Line    *int        `json:"line,omitempty"`
 	Pos     *int        `json:"pos,omitempty"`
