@@ -141,6 +141,10 @@ func (p *provider) getDeleted(ctx context.Context, req *arm.Request) (*arm.Respo
 	return arm.OK(doc), err
 }
 
+func (p *provider) listDeletedHSMs(context.Context, *arm.Request) (*arm.Response, error) {
+	return arm.OK(map[string]any{"value": []any{}}), nil
+}
+
 func (p *provider) listDeleted(ctx context.Context, req *arm.Request) (*arm.Response, error) {
 	size, after, err := req.Paging()
 	if err != nil {

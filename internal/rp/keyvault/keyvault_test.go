@@ -121,6 +121,9 @@ func TestSoftDelete(t *testing.T) {
 	if r.Body.String("properties.vaultId") != before.Body.String("id") || r.Body.String("properties.scheduledPurgeDate") != "2026-06-08T12:00:00Z" || r.Body.String("properties.tags.a") != "b" {
 		t.Errorf("deleted: %s", r.Raw)
 	}
+	if r := e.Want(http.StatusOK, "GET", rptest.Sub+"/providers/Microsoft.KeyVault/deletedManagedHSMs", nil); len(r.Names()) != 0 {
+		t.Errorf("deleted HSMs: %s", r.Raw)
+	}
 	if r := e.Want(http.StatusOK, "GET", rptest.Sub+"/providers/Microsoft.KeyVault/deletedVaults", nil); !slices.Equal(r.Names(), []string{"kv-one"}) {
 		t.Errorf("list: %s", r.Raw)
 	}

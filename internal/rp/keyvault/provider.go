@@ -55,6 +55,8 @@ func Provider(deps Deps) *arm.Provider {
 		Actions: []arm.Action{
 			{Name: "checkNameAvailability", Permission: namespace + "/checkNameAvailability/read", Handle: p.checkName},
 			{Name: "deletedVaults", Method: http.MethodGet, Permission: deletedRead, Handle: p.listDeleted},
+			// There are no managed HSMs, so none was deleted; az keyvault list-deleted asks.
+			{Name: "deletedManagedHSMs", Method: http.MethodGet, Permission: namespace + "/deletedManagedHsms/read", Handle: p.listDeletedHSMs},
 			{Name: "locations/{}/deletedVaults/{}", Method: http.MethodGet, Permission: namespace + "/locations/deletedVaults/read", Handle: p.getDeleted},
 			{Name: "locations/{}/deletedVaults/{}/purge", Permission: namespace + "/locations/deletedVaults/purge/action", Handle: p.purge},
 		},
