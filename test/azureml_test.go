@@ -49,18 +49,8 @@ func TestAzureAIML(t *testing.T) {
 // TestAzureSDKForJavaScript drives a workspace with @azure/arm-machinelearning,
 // unmodified, signed in by @azure/identity.
 func TestAzureSDKForJavaScript(t *testing.T) {
-	node, npm := need(t, "node"), need(t, "npm")
 	t.Parallel()
-	dir := copyDir(t, "testdata/npm", nil)
-	install := exec.CommandContext(t.Context(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--cache", filepath.Join(dir, "cache"))
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
+	d := newNPMDriver(t, "npm")
 	e, _ := smallEnv(t)
-	out := e.run("exec", "--", node, filepath.Join(dir, "drive.mjs"), "rg-small", "mlw-small", "cpu-cluster")
-	t.Log(out)
-	if !strings.HasSuffix(out, "\nall done\n") {
-		t.Error("the driver did not come to its end")
-	}
+	d.run(t, e, "rg-small", "mlw-small", "cpu-cluster")
 }

@@ -4,32 +4,20 @@ import (
 	"encoding/base64"
 	"io"
 	"net/http"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 )
 
 // TestStorageOfJavaScript drives blobs and a file system with @azure/storage-blob
 // and @azure/storage-file-datalake, unmodified.
 func TestStorageOfJavaScript(t *testing.T) {
-	node, npm := need(t, "node"), need(t, "npm")
 	t.Parallel()
-	dir := copyDir(t, "testdata/npm-blob", nil)
-	install := exec.CommandContext(t.Context(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--cache", filepath.Join(dir, "cache"))
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
+	d := newNPMDriver(t, "npm-blob")
 	e := newEnv(t)
 	e.serve()
 	w := e.wire()
 	flat, tree := w.storageAccount(t, "stscript001", ""), w.storageAccount(t, "stscript002", `"isHnsEnabled":true`)
 	key := func(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
-	out := e.run("exec", "--", node, filepath.Join(dir, "drive.mjs"), flat.Name, key(flat.Keys[0]), tree.Name, key(tree.Keys[0]))
-	if !strings.HasSuffix(out, "all done\n") {
-		t.Errorf("the driver did not come to its end: %s", out)
-	}
+	d.run(t, e, flat.Name, key(flat.Keys[0]), tree.Name, key(tree.Keys[0]))
 	// Anybody sees the website that it left.
 	for path, status := range map[string]int{"/": 200, "/none": 404} {
 		resp, err := w.http.Get("https://stscript001.z13.web.core.windows.net" + path)

@@ -103,17 +103,9 @@ func withAz(t *testing.T, e *env, w *wire) {
 
 // withNPM drives the registry with @azure/container-registry, unmodified.
 func withNPM(t *testing.T, e *env) {
-	node, npm := need(t, "node"), need(t, "npm")
 	e = &env{t: t, home: e.home, addr: e.addr}
-	dir := copyDir(t, "testdata/npm-registry", nil)
-	install := exec.CommandContext(t.Context(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--cache", filepath.Join(dir, "cache"))
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
-	if out := e.run("exec", "--", node, filepath.Join(dir, "drive.mjs"), "https://"+serverOne); !strings.HasSuffix(out, "\nall done\n") {
-		t.Errorf("the driver did not come to its end: %s", out)
-	}
+	d := newNPMDriver(t, "npm-registry")
+	d.run(t, e, "https://"+serverOne)
 }
 
 // TestRegistryImages pushes an image with podman, runs it as a job with the rights of

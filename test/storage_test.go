@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -46,21 +45,12 @@ func (w *wire) accountKey(t *testing.T, name string) string {
 // TestStorageServicesInJavaScript drives queues, tables and file shares with
 // Azure's packages for JavaScript, unmodified.
 func TestStorageServicesInJavaScript(t *testing.T) {
-	node, npm := need(t, "node"), need(t, "npm")
 	t.Parallel()
-	dir := copyDir(t, "testdata/npm-storage", nil)
-	install := exec.CommandContext(t.Context(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--cache", filepath.Join(dir, "cache"))
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
+	d := newNPMDriver(t, "npm-storage")
 	e := newEnv(t)
 	e.serve()
 	key := e.wire().accountKey(t, "stjs")
-	out := e.run("exec", "--", node, filepath.Join(dir, "drive.mjs"), "stjs", key)
-	if !strings.HasSuffix(out, "\nall done\n") {
-		t.Errorf("the driver did not come to its end: %s", out)
-	}
+	d.run(t, e, "stjs", key)
 }
 
 // TestStorageServicesOfAz does with the Azure CLI what people do most.

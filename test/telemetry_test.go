@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -193,17 +192,11 @@ func TestTelemetry(t *testing.T) {
 // TestTelemetryOfJavaScript sends telemetry with the package applicationinsights and
 // Azure Monitor's exporter for OpenTelemetry.
 func TestTelemetryOfJavaScript(t *testing.T) {
-	node, npm := need(t, "node"), need(t, "npm")
 	t.Parallel()
-	dir := copyDir(t, "testdata/telemetry", nil)
-	install := exec.CommandContext(t.Context(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--cache", filepath.Join(dir, "cache"))
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
+	d := newNPMDriver(t, "telemetry")
 	e, _ := smallEnv(t)
 	in := e.insights()
-	out := e.run("exec", "--", "env", "APPLICATIONINSIGHTS_CONNECTION_STRING="+in.connection, node, filepath.Join(dir, "drive.mjs"))
+	out := e.run("exec", "--", "env", "APPLICATIONINSIGHTS_CONNECTION_STRING="+in.connection, d.node, filepath.Join(d.dir, "drive.mjs"))
 	t.Log(out)
 	if !strings.HasSuffix(out, "\nall done\n") || !strings.Contains(out, `"itemsAccepted":8`) {
 		t.Error("the driver did not come to its end, or not all was taken")
