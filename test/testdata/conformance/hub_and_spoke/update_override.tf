@@ -1,0 +1,7 @@
+resource "azurerm_virtual_network" "hub" {
+  tags = { team = "platform" }
+}
+
+resource "azurerm_machine_learning_workspace" "it" {
+  description = "The lab's workspace"
+}
