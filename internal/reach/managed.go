@@ -99,11 +99,17 @@ func (d *decision) fromManaged() error {
 func (d *decision) approves(r outboundRule) bool {
 	switch r.kind {
 	case "fqdn":
-		name := strings.ToLower(r.body.String("destination"))
-		if rest, ok := strings.CutPrefix(name, "*."); ok {
-			return strings.HasSuffix(d.dst.host, "."+rest)
+		// one name, or several with commas between them
+		for name := range strings.SplitSeq(strings.ToLower(r.body.String("destination")), ",") {
+			name = strings.TrimSpace(name)
+			if rest, ok := strings.CutPrefix(name, "*."); ok && strings.HasSuffix(d.dst.host, "."+rest) {
+				return true
+			}
+			if name == d.dst.host && (d.dst.port == 443 || d.dst.port == 80) {
+				return true
+			}
 		}
-		return name == d.dst.host && (d.dst.port == 443 || d.dst.port == 80)
+		return false
 	case "servicetag":
 		to := r.body.Object("destination")
 		protocol, ports := to.String("protocol"), to.String("portRanges")

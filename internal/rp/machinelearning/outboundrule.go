@@ -172,22 +172,15 @@ func oneOf(body arm.Doc, path string, values ...string) (string, error) {
 
 var hostName = regexp.MustCompile(`^(\*\.|\*)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$`)
 
-// RuleNames are the names to which a destination of type FQDN leads: one, or several
-// with commas between them; each may begin with "*.".
-func RuleNames(destination string) []string {
-	var out []string
-	for n := range strings.SplitSeq(destination, ",") {
-		out = append(out, strings.TrimSpace(n))
-	}
-	return out
-}
-
+// checkNames checks a destination of type FQDN: a name, or several with commas between
+// them; each may begin with "*.".
 func checkNames(body arm.Doc) error {
 	s, ok := body.Get(target).(string)
 	if !ok || s == "" {
 		return validationError(target, "The destination of an outbound rule of type %s is a domain name.", RuleFQDN)
 	}
-	for _, n := range RuleNames(s) {
+	for n := range strings.SplitSeq(s, ",") {
+		n = strings.TrimSpace(n)
 		if len(n) > 253 || !hostName.MatchString(n) {
 			return validationError(target, "The destination '%s' is not a domain name.", n)
 		}
