@@ -32,10 +32,10 @@ func (s *Server) providers() []*arm.Provider {
 		authorization.Provider(authorization.Deps{
 			Directory: principals{s.dir}, Roles: func() authorization.Roles { return s.roles },
 		}),
-		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}, Shares: shares{s}, KeepShares: s.shares.SetRetentionIn}),
+		storage.Provider(storage.Deps{Containers: accountData{containers{s}}, Queues: queues{s}, Tables: tables{s}, Shares: shares{s}, KeepShares: s.shares.SetRetentionIn, Revoke: s.blobs.RevokeUserDelegationKeys}),
 		keyvault.Provider(keyvault.Deps{Contents: s.vaults, Secrets: vaultSecrets{s}, HoldNames: s.cfg.Strict || s.cfg.Realistic}),
 		insights.Provider(insights.Deps{Removed: s.forgetTelemetry, Activities: s.activities, SettingsChanged: s.loadDiagnostics}),
-		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry}),
+		operationalinsights.Provider(operationalinsights.Deps{Removed: s.forgetTelemetry, Tables: s.logTables}),
 		containerregistry.Provider(containerregistry.Deps{Contents: s.registries}),
 		managedidentity.Provider(identities{s.dir}),
 		network.Provider(network.Deps{Users: s.subnetUsers, Addresses: s.nodeAddresses}),

@@ -177,6 +177,19 @@ func (m monitored) Retentions(ctx context.Context) (map[string]int, error) {
 	return out, err
 }
 
+// logTables lets Resource Manager show the tables of a workspace.
+func (s *Server) logTables(ctx context.Context, uid string) ([]operationalinsights.Table, error) {
+	found, err := s.telemetry.WorkspaceTables(ctx, uid)
+	out := make([]operationalinsights.Table, len(found))
+	for i, t := range found {
+		out[i] = operationalinsights.Table{Name: t.Name, Custom: t.Custom}
+		for _, c := range t.Columns {
+			out[i].Columns = append(out[i].Columns, operationalinsights.Column(c))
+		}
+	}
+	return out, err
+}
+
 // telemetryAccess decides about who sends and who asks.
 type telemetryAccess struct{ s *Server }
 

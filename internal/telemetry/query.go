@@ -84,12 +84,23 @@ func parseTarget(path string) (target, bool) {
 	return t, true
 }
 
+// missingParts reports whether a path is of the parts of the Application Insights
+// API that are not there: /v1/apps/ID/metrics/… and /v1/apps/ID/events/….
+func missingParts(path string) bool {
+	segs := strings.Split(strings.Trim(path, "/"), "/")
+	return len(segs) > 4 && segs[1] == "apps" && (segs[3] == "metrics" || segs[3] == "events")
+}
+
 func (s *Service) serveQuery(w http.ResponseWriter, r *http.Request, apps bool) {
 	if r.URL.Path == "/v1/$batch" && !apps && r.Method == http.MethodPost {
 		s.serveBatch(w, r)
 		return
 	}
 	t, ok := parseTarget(r.URL.Path)
+	if !ok && apps && missingParts(r.URL.Path) {
+		s.notImplemented(w, r)
+		return
+	}
 	if !ok || t.app != "" && !apps || t.workspace != "" && apps {
 		s.writeError(w, r, &apiError{Status: http.StatusNotFound, Code: "PathNotFoundError", Message: "The requested path does not exist"})
 		return

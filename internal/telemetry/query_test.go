@@ -77,7 +77,7 @@ func TestQueriesThatAreRefused(t *testing.T) {
 		"no workspace":         {logs, "/v1/workspaces/none/query", "AppRequests", reader, 404, "could not be found"},
 		"no path":              {logs, "/v1/other", "AppRequests", reader, 404, "PathNotFoundError"},
 		"application at logs":  {logs, app, "requests", reader, 404, "PathNotFoundError"},
-		"metrics":              {apps, "/v1/apps/" + appOne + "/metrics/requests/count", "", reader, 404, "PathNotFoundError"},
+		"metrics":              {apps, "/v1/apps/" + appOne + "/metrics/requests/count", "", reader, 501, "NotImplementedByAzimuth"},
 		"events":               {apps, "/v1/apps/" + appOne + "/events", "", reader, 501, "NotImplementedByAzimuth"},
 		"no query":             {apps, app, " ", reader, 400, "The query is missing"},
 		"syntax":               {apps, app, "requests | where (", reader, 400, `"code":"SyntaxError"`},

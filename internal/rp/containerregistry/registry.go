@@ -50,7 +50,7 @@ func Provider(deps Deps) *arm.Provider {
 	p := &provider{Deps: deps}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{p.registry()},
+		Types:     []*arm.ResourceType{p.registry(), p.replication()},
 		Actions: []arm.Action{
 			{Name: "checkNameAvailability", Permission: namespace + "/checkNameAvailability/read", Handle: p.checkName},
 		},
@@ -98,7 +98,6 @@ func (p *provider) registry() *arm.ResourceType {
 			{Name: "listUsages", Method: http.MethodGet, Permission: RegistryType + "/listUsages/read", Handle: p.listUsages},
 			{Name: "listCredentials", Handle: p.listCredentials},
 			{Name: "regenerateCredential", Handle: p.regenerate},
-			{Name: "replications", Method: http.MethodGet, Permission: RegistryType + "/replications/read", Handle: replications},
 		},
 	}
 }
@@ -199,7 +198,7 @@ func (p *provider) validate(_ context.Context, put *arm.Put) error {
 	if closed && tiers[i] != "Premium" {
 		return arm.BadRequest("BadRequest", "The registry '%s' is of the SKU %s: public network access is disabled and network rules are set for the SKU Premium alone.", name, tiers[i])
 	}
-	return nil
+	return p.checkReplications(put)
 }
 
 func loginServer(name string) string { return strings.ToLower(name) + ".azurecr.io" }
@@ -292,31 +291,6 @@ func (p *provider) regenerate(ctx context.Context, req *arm.Request) (*arm.Respo
 		})
 	})
 	return arm.OK(out), err
-}
-
-// replications lists where the registry is: geo-replication is not implemented,
-// so only its own region, and only for a Premium registry, as Azure lists it.
-func replications(ctx context.Context, req *arm.Request) (*arm.Response, error) {
-	page := &arm.Page{}
-	err := req.Kernel.Store().View(ctx, func(tx store.Tx) error {
-		r, err := req.Kernel.Load(ctx, tx, req.ID)
-		if err != nil || !strings.EqualFold(r.Body.String("sku.name"), "Premium") {
-			return err
-		}
-		location := arm.NormalizeLocation(r.Body.String("location"))
-		page.Value = append(page.Value, arm.Doc{
-			"id": r.ID + "/replications/" + location, "name": location, "type": RegistryType + "/replications", "location": location,
-			"properties": map[string]any{
-				"provisioningState": "Succeeded", "regionEndpointEnabled": true, "zoneRedundancy": "Disabled",
-				"status": map[string]any{"displayStatus": "Ready", "timestamp": arm.Timestamp(r.Created)},
-			},
-		})
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return req.Kernel.PageResponse(req, page), nil
 }
 
 func (p *provider) checkName(ctx context.Context, req *arm.Request) (*arm.Response, error) {

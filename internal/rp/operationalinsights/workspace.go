@@ -29,6 +29,8 @@ type Deps struct {
 	// Removed is told the UID of each workspace that is gone for good, outside of
 	// any transaction. Nil tells nobody.
 	Removed func(uid string)
+	// Tables returns the tables of the workspace with a UID. Nil: there are none.
+	Tables func(ctx context.Context, uid string) ([]Table, error)
 }
 
 type provider struct {
@@ -41,7 +43,7 @@ func Provider(d Deps) *arm.Provider {
 	p := &provider{deps: d}
 	return &arm.Provider{
 		Namespace: namespace,
-		Types:     []*arm.ResourceType{p.workspace()},
+		Types:     []*arm.ResourceType{p.workspace(), p.table(), p.savedSearch()},
 		Actions: []arm.Action{
 			// Workspaces are removed at once here, so none is ever soft-deleted.
 			{Name: "deletedWorkspaces", Method: "GET", Permission: namespace + "/deletedWorkspaces/read", Handle: func(_ context.Context, req *arm.Request) (*arm.Response, error) {

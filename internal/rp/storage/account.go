@@ -61,6 +61,9 @@ func (p *provider) account() *arm.ResourceType {
 		Actions: []arm.Action{
 			{Name: "listKeys", Permission: AccountType + "/listkeys/action", Handle: p.listKeys},
 			{Name: "regenerateKey", Permission: AccountType + "/regeneratekey/action", Handle: p.regenerateKey},
+			{Name: "ListAccountSas", Permission: AccountType + "/listAccountSas/action", Handle: p.listAccountSAS},
+			{Name: "ListServiceSas", Permission: AccountType + "/listServiceSas/action", Handle: p.listServiceSAS},
+			{Name: "revokeUserDelegationKeys", Permission: AccountType + "/revokeUserDelegationKeys/action", Handle: p.revokeDelegations},
 		},
 	}
 }

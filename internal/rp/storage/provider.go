@@ -4,6 +4,7 @@ package storage
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
@@ -79,6 +80,8 @@ type Deps struct {
 	// KeepShares says for how many days an account keeps deleted shares; 0 is not
 	// at all.
 	KeepShares func(tx store.Tx, account string, days int) error
+	// Revoke makes every user delegation key of an account void.
+	Revoke func(ctx context.Context, account string) error
 }
 
 type provider struct {
@@ -105,6 +108,16 @@ func Provider(deps Deps) *arm.Provider {
 		},
 		Actions: []arm.Action{{
 			Name: "checkNameAvailability", Permission: namespace + "/checknameavailability/read", Handle: p.checkName,
+		}, {
+			Name: "locations/{}/usages", Method: http.MethodGet, Permission: namespace + "/locations/usages/read", Handle: p.usages,
+		}, {
+			Name: "skus", Method: http.MethodGet, Permission: namespace + "/skus/read", Handle: p.listSKUs,
+		}, {
+			// Accounts that are deleted cannot be brought back here.
+			Name: "deletedAccounts", Method: http.MethodGet, Permission: namespace + "/deletedAccounts/read",
+			Handle: func(_ context.Context, req *arm.Request) (*arm.Response, error) {
+				return req.Kernel.PageResponse(req, &arm.Page{}), nil
+			},
 		}},
 		Bind: func(k *arm.Kernel) { p.kernel = k },
 	}

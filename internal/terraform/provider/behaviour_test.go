@@ -245,9 +245,9 @@ func TestNotImplemented(t *testing.T) {
 
 	_, resp := d.plan("azurerm_storage_account", nil, obj{
 		"name": "st0001", "location": "eastus", "resource_group_name": "rg", "account_tier": "Standard", "account_replication_type": "LRS",
-		"static_website": []any{obj{"index_document": "index.html"}},
+		"azure_files_authentication": []any{obj{"directory_type": "AADKERB"}},
 	})
-	wantError(t, resp.Diagnostics, "static_website: this argument of azurerm_storage_account is not implemented by Azimuth's built-in provider yet")
+	wantError(t, resp.Diagnostics, "azure_files_authentication: this argument of azurerm_storage_account is not implemented by Azimuth's built-in provider yet")
 
 	for typ := range d.srv.p.table.DataSources {
 		if d.srv.p.data[typ] == nil {

@@ -77,6 +77,12 @@ func (s *session) data(ctx context.Context, a *account, method, service, path, q
 
 // dataWith is data with a body.
 func (s *session) dataWith(ctx context.Context, a *account, method, service, path, query string, header map[string]string, body []byte) (http.Header, error) {
+	h, _, err := s.exchange(ctx, a, method, service, path, query, header, body)
+	return h, err
+}
+
+// exchange is dataWith with the body of the answer.
+func (s *session) exchange(ctx context.Context, a *account, method, service, path, query string, header map[string]string, body []byte) (http.Header, []byte, error) {
 	target := url.URL{Scheme: "https", Host: s.host(a.name, service), Path: path, RawQuery: query}
 	status, answer, raw, err := s.send(ctx, method, target.String(), body, func(r *http.Request) error {
 		for k, v := range header {
@@ -96,12 +102,12 @@ func (s *session) dataWith(ctx context.Context, a *account, method, service, pat
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if status >= 300 {
-		return nil, storageError(status, answer, raw)
+		return nil, nil, storageError(status, answer, raw)
 	}
-	return answer, nil
+	return answer, raw, nil
 }
 
 // storageError reads the error of a storage data plane, which is XML for blobs,

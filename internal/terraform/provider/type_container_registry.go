@@ -43,9 +43,10 @@ func containerRegistry() *resourceType {
 			),
 			out("login_server", "properties.loginServer"),
 			out("data_endpoint_host_names", "properties.dataEndpointHostNames").orElse([]any{}),
-			ours("admin_username", "admin_password", "retention_policy_in_days"),
+			ours("admin_username", "admin_password", "retention_policy_in_days", "georeplications"),
 		},
-		plan: planRegistry,
+		afterWrite: writeReplications,
+		plan:       planRegistry,
 		beforeCreate: func(o *operation) error {
 			if o.major != 3 {
 				return nil
@@ -79,6 +80,9 @@ func containerRegistry() *resourceType {
 				state["retention_policy_in_days"] = getPath(doc, "properties.policies.retentionPolicy.days")
 			} else {
 				state["retention_policy_in_days"] = nil
+			}
+			if err := readReplications(o, doc, state); err != nil {
+				return err
 			}
 			state["admin_username"], state["admin_password"] = "", ""
 			if !asBool(state["admin_enabled"]) {

@@ -70,18 +70,23 @@ func storageAccount() *resourceType {
 		out("primary_location", "properties.primaryLocation").orElse(""),
 		out("secondary_location", "properties.secondaryLocation").orElse(""),
 		ours("account_tier", "account_replication_type", "provisioned_billing_model_version"),
-		ours("blob_properties", "share_properties"),
+		ours("blob_properties", "share_properties", "static_website"),
 	}
 	return &resourceType{
-		name:         "azurerm_storage_account",
-		id:           idForm{pattern: "/subscriptions/{}/resourceGroups/{resource_group_name}/providers/Microsoft.Storage/storageAccounts/{name}"},
-		apiVersion:   storageVersions(),
-		update:       updatePut,
-		fields:       append(fields, storageEndpoints()...),
-		aliases:      []alias{{name: "https_traffic_only_enabled", old: "enable_https_traffic_only", byDefault: true, majors: []int{3}}},
-		plan:         planStorageAccount,
-		encode:       encodeStorageAccount,
-		afterWrite:   writeStorageServices,
+		name:       "azurerm_storage_account",
+		id:         idForm{pattern: "/subscriptions/{}/resourceGroups/{resource_group_name}/providers/Microsoft.Storage/storageAccounts/{name}"},
+		apiVersion: storageVersions(),
+		update:     updatePut,
+		fields:     append(fields, storageEndpoints()...),
+		aliases:    []alias{{name: "https_traffic_only_enabled", old: "enable_https_traffic_only", byDefault: true, majors: []int{3}}},
+		plan:       planStorageAccount,
+		encode:     encodeStorageAccount,
+		afterWrite: func(o *operation) error {
+			if err := writeStorageServices(o); err != nil {
+				return err
+			}
+			return writeStaticWebsite(o)
+		},
 		decode:       decodeStorageAccount,
 		beforeCreate: checkStorageAccount,
 	}
@@ -226,7 +231,10 @@ func decodeStorageAccount(o *operation, doc, state map[string]any) error {
 	if err := o.readStorageKeys(state); err != nil {
 		return err
 	}
-	return readStorageServices(o, doc, state)
+	if err := readStorageServices(o, doc, state); err != nil {
+		return err
+	}
+	return readStaticWebsite(o, doc, state)
 }
 
 // decodeStorageSKU takes a name such as StandardV2_LRS apart.

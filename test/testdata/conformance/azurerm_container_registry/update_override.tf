@@ -2,4 +2,9 @@ resource "azurerm_container_registry" "it" {
   sku           = "Premium"
   admin_enabled = true
   tags          = { team = "platform" }
+
+  georeplications {
+    location                        = "northeurope"
+    global_endpoint_routing_enabled = true
+  }
 }

@@ -22,7 +22,7 @@ resource "azurerm_subnet" "it" {
 }
 
 resource "azurerm_storage_account_network_rules" "it" {
-  storage_account_id         = azurerm_storage_account.it.id
+  storage_account_id = azurerm_storage_account.it.id
   # Deny would keep azurerm 3.x from reading the account.
   default_action             = "Allow"
   ip_rules                   = ["23.45.1.0/24"]

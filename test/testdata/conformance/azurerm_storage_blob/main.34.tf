@@ -1,48 +1,48 @@
 resource "azurerm_storage_container" "it" {
-  name               = "files"
+  name                 = "files"
   storage_account_name = azurerm_storage_account.it.name
 }
 
 resource "azurerm_storage_blob" "it" {
-  name                 = "config/model one.json"
+  name                   = "config/model one.json"
   storage_account_name   = azurerm_storage_account.it.name
   storage_container_name = azurerm_storage_container.it.name
-  type                 = "Block"
-  source_content       = jsonencode({ layers = 3 })
-  content_md5          = md5(jsonencode({ layers = 3 }))
-  content_type         = "application/json"
-  metadata             = { owner = "lab" }
+  type                   = "Block"
+  source_content         = jsonencode({ layers = 3 })
+  content_md5            = md5(jsonencode({ layers = 3 }))
+  content_type           = "application/json"
+  metadata               = { owner = "lab" }
 }
 
 resource "azurerm_storage_blob" "log" {
-  name                 = "log"
+  name                   = "log"
   storage_account_name   = azurerm_storage_account.it.name
   storage_container_name = azurerm_storage_container.it.name
-  type                 = "Append"
+  type                   = "Append"
 }
 
 resource "azurerm_storage_blob" "disk" {
-  name                 = "disk"
+  name                   = "disk"
   storage_account_name   = azurerm_storage_account.it.name
   storage_container_name = azurerm_storage_container.it.name
-  type                 = "Page"
-  size                 = 1024
+  type                   = "Page"
+  size                   = 1024
 }
 
 resource "azurerm_storage_blob" "file" {
-  name                 = "main.tf"
+  name                   = "main.tf"
   storage_account_name   = azurerm_storage_account.it.name
   storage_container_name = azurerm_storage_container.it.name
-  type                 = "Block"
-  source               = "${path.module}/main.tf"
+  type                   = "Block"
+  source                 = "${path.module}/main.tf"
 }
 
 resource "azurerm_storage_blob" "copy" {
-  name                 = "copy"
+  name                   = "copy"
   storage_account_name   = azurerm_storage_account.it.name
   storage_container_name = azurerm_storage_container.it.name
-  type                 = "Block"
-  source_uri           = "${azurerm_storage_blob.file.url}${data.azurerm_storage_account_sas.it.sas}"
+  type                   = "Block"
+  source_uri             = "${azurerm_storage_blob.file.url}${data.azurerm_storage_account_sas.it.sas}"
 }
 
 data "azurerm_storage_account_sas" "it" {
