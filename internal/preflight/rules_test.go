@@ -104,8 +104,8 @@ func TestRules(t *testing.T) {
 		{"an endpoint to a small registry", map[string]string{endpoint: "connection=" + registry}, "private-endpoint-registry-sku:refused registry-private-endpoint:warning"},
 		{"an endpoint to a large registry", map[string]string{registry: "sku.name=Premium", endpoint: "connection=" + registry}, ""},
 		{"an endpoint to an account", map[string]string{registry: "sku.name=Premium", endpoint: "connection=" + account}, ""},
-		{"a managed network with a small registry", map[string]string{workspace: closed}, "managed-network-registry-sku:fails later"},
-		{"a managed network with a large registry", map[string]string{workspace: closed, registry: "sku.name=Premium"}, ""},
+		{"a managed network with a small registry", map[string]string{workspace: closed, cluster: ""}, "managed-network-registry-sku:fails later"},
+		{"a managed network with a large registry", map[string]string{workspace: closed, cluster: "", registry: "sku.name=Premium"}, ""},
 		{"a name with a dash and a number", map[string]string{
 			cluster:                       "",
 			workspace + "/computes/cpu-1": "properties.computeType=AmlCompute properties.properties.vmSize=Standard_D4s_v3 identity.principalId=" + principal}, "compute-name:warning"},
