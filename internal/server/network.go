@@ -256,6 +256,9 @@ func (s *Server) place(tx store.Tx, id string) (reach.Source, error) {
 
 // decide decides about a call from a site to a host.
 func (s *Server) decide(ctx context.Context, from *site, host string, port int) (v *reach.Verdict, err error) {
+	if typ, _ := reach.Parse(host); typ == "" && !from.held() {
+		return &reach.Verdict{Allowed: true, Via: reach.Public, Client: from.Public, Rule: "No rule is about " + host + "."}, nil
+	}
 	key := "reach|" + from.key + "|" + host
 	if port == 80 {
 		key += ":80"

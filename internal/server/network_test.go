@@ -61,6 +61,8 @@ func (n *networkTest) put(path, body string) {
 		version = "2020-02-02"
 	case strings.Contains(path, "MachineLearning"):
 		version = "2024-04-01"
+	case strings.Contains(path, "roleAssignments"):
+		version = "2022-04-01"
 	case strings.Contains(path, "Storage"):
 		version = "2023-01-01"
 	case strings.Contains(path, "KeyVault"), strings.Contains(path, "ContainerRegistry"):
@@ -274,5 +276,52 @@ func BenchmarkNetworks(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestCopySources has a client copy out of an account that it may not reach.
+func TestCopySources(t *testing.T) {
+	n := newNetwork(t)
+	outside := n.serve()(nil)
+	n.put("Microsoft.Storage/storageAccounts/sttarget", `{"location":"eastus","kind":"StorageV2","sku":{"name":"Standard_LRS"},"properties":{}}`)
+	n.put("Microsoft.Authorization/roleAssignments/11111111-2222-4333-8444-555555555555", `{"properties":{"principalId":"`+n.s.owner.ObjectID+`",
+		"roleDefinitionId":"/subscriptions/`+n.s.kernel.Subscription()+`/providers/Microsoft.Authorization/roleDefinitions/b7e6dc6d-f1e8-4753-8033-0f276bb0955b"}}`)
+	token := "Bearer " + n.s.token(t, n.s.owner.ObjectID, audienceStorage)
+	put := func(target, body string, header ...string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodPut, target, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Authorization": {token}, "X-Ms-Version": {"2021-08-06"}}
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		res, err := outside.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(b)
+	}
+	for _, account := range []string{"stwalk", "sttarget"} {
+		if code, body := put("https://"+account+".blob.core.windows.net/data?restype=container", ""); code != http.StatusCreated {
+			t.Fatalf("%s: %d %s", account, code, body)
+		}
+	}
+	if code, body := put("https://stwalk.blob.core.windows.net/data/source", "text", "x-ms-blob-type", "BlockBlob"); code != http.StatusCreated {
+		t.Fatalf("source: %d %s", code, body)
+	}
+	for action, want := range map[string]string{"Allow": "", "Deny": "CannotVerifyCopySource"} {
+		n.account(action)
+		code, body := put("https://sttarget.blob.core.windows.net/data/copy", "", "x-ms-requires-sync", "true",
+			"x-ms-copy-source", "https://stwalk.blob.core.windows.net/data/source", "x-ms-copy-source-authorization", token)
+		if !strings.Contains(body, want) || (code < 300) != (want == "") {
+			t.Errorf("%s: %d %s", action, code, body)
+		}
 	}
 }
