@@ -85,6 +85,9 @@ type Status struct {
 	Last         Operation
 	Applications []Application
 	Problems     []Problem
+	// Node is the ID of its machine at the Runner, and SubnetID the subnet that this
+	// stands in, or "".
+	Node, SubnetID string
 }
 
 // Files is where notebooks are kept.
@@ -242,7 +245,7 @@ func (s *Service) Status(tx store.Tx, uid string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	st := Status{State: r.State, Last: r.Last}
+	st := Status{State: r.State, Last: r.Last, Node: nodeID(uid), SubnetID: r.Spec.SubnetID}
 	if r.State == Running && r.Task != "" {
 		st.Applications = []Application{{Name: r.App, URI: "https://" + hostEntry(r.Spec.Name, r.Spec.Location) + hostSuffix + jupyterPath}}
 	}

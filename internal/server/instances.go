@@ -98,6 +98,13 @@ func (i instances) InstanceStatus(tx store.Tx, uid string) (machinelearning.Inst
 		State: string(st.State), Operation: st.Last.Name, OperationStatus: st.Last.Status,
 		OperationTrigger: st.Last.Trigger, OperationTime: st.Last.Time,
 	}
+	if st.SubnetID != "" {
+		for a, node := range i.s.machines.Addresses(st.SubnetID) {
+			if node == st.Node {
+				out.PrivateIP = a.String()
+			}
+		}
+	}
 	for _, a := range st.Applications {
 		out.Applications = append(out.Applications, machinelearning.Application(a))
 	}

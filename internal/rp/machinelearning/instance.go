@@ -178,6 +178,9 @@ func (p *provider) readInstance(tx store.Tx, r *arm.Resource) error {
 		return err
 	}
 	r.Body.Set(in+"state", st.State)
+	if st.PrivateIP != "" {
+		r.Body.Set(in+"connectivityEndpoints.privateIpAddress", st.PrivateIP)
+	}
 	if st.Operation != "" {
 		r.Body.Set(in+"lastOperation", map[string]any{
 			"operationName": st.Operation, "operationTime": arm.Timestamp(st.OperationTime),

@@ -124,6 +124,8 @@ type InstanceStatus struct {
 	OperationTime                                time.Time
 	Applications                                 []Application
 	Errors                                       []InstanceError
+	// PrivateIP is the address that it has in its subnet, or "".
+	PrivateIP string
 }
 
 // Application is a program on an instance that people open.
