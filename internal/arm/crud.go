@@ -557,7 +557,9 @@ func (k *Kernel) putResponse(req *Request, p *Put, doc Doc) *Response {
 	if p.Resource.State != "" || p.Type.LongRunningPut || p.deferred {
 		resp.Header = k.operationHeader(req, p.Resource.Operation)
 		if p.Existing == nil {
-			resp.Status = http.StatusCreated
+			if resp.Status = p.Type.StartStatus; resp.Status == 0 {
+				resp.Status = http.StatusCreated
+			}
 		}
 	}
 	return resp

@@ -47,6 +47,9 @@ type ResourceType struct {
 	// PutStatus is the status of a PUT that creates and of one that updates;
 	// zero means 201 and 200. Azure differs by type, and clients insist.
 	PutStatus [2]int
+	// StartStatus is the status of a PUT that creates what is not there yet when it is
+	// answered, as with --realistic; zero means 201.
+	StartStatus int
 	// DeleteStatus is the status of a DELETE of something; zero means 200.
 	DeleteStatus int
 	// Latency is what --realistic adds to each operation.

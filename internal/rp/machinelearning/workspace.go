@@ -35,8 +35,9 @@ func (p *provider) workspace() *arm.ResourceType {
 		SystemData: true,
 		Identity:   []string{"SystemAssigned", "UserAssigned"},
 		// clients take 200 or 202 from a PUT, never 201
-		PutStatus: [2]int{http.StatusOK, http.StatusOK},
-		Latency:   arm.Latency{Create: time.Minute, Delete: time.Minute},
+		PutStatus:   [2]int{http.StatusOK, http.StatusOK},
+		StartStatus: http.StatusAccepted,
+		Latency:     arm.Latency{Create: time.Minute, Delete: time.Minute},
 		Name: arm.NameRule{
 			// the rule that azurerm quotes from the service
 			Pattern: regexp.MustCompile(`^[a-zA-Z0-9][\w-]{2,32}$`),

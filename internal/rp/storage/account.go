@@ -24,8 +24,9 @@ func (p *provider) account() *arm.ResourceType {
 		Tracked:  true,
 		Identity: []string{"SystemAssigned", "UserAssigned"},
 		// clients take 200 or 202 from a PUT, never 201
-		PutStatus: [2]int{http.StatusOK, http.StatusOK},
-		Latency:   arm.Latency{Create: 20 * time.Second},
+		PutStatus:   [2]int{http.StatusOK, http.StatusOK},
+		StartStatus: http.StatusAccepted,
+		Latency:     arm.Latency{Create: 20 * time.Second},
 		Name: arm.NameRule{
 			Pattern: regexp.MustCompile(`^[a-z0-9]{3,24}$`),
 			Error:   invalidName,
