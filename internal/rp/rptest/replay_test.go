@@ -63,6 +63,9 @@ func (noPools) PoolStatus(store.Tx, string) (machinelearning.PoolStatus, error) 
 	return machinelearning.PoolStatus{}, store.ErrNotFound
 }
 
+func (noPools) Quotas(store.Tx) (map[string]int, error)          { return nil, nil }
+func (noPools) ServerlessCores(store.Tx) (map[string]int, error) { return nil, nil }
+
 func (noInstances) PutInstance(store.Tx, machinelearning.Instance) error { return nil }
 func (noInstances) DeleteInstance(store.Tx, string) error                { return nil }
 func (noInstances) InstanceStatus(store.Tx, string) (machinelearning.InstanceStatus, error) {
