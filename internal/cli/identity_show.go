@@ -46,7 +46,7 @@ func (a *app) identityShow() *cobra.Command {
 				return fmt.Errorf("show the roles of %s: %w", args[0], err)
 			}
 			return a.print("table", id, func() *table {
-				t := &table{header: []string{id.Kind, id.name()}}
+				t := &table{header: []string{id.Kind, id.name()}, exact: true}
 				add := func(name, value string) {
 					if value != "" {
 						t.add(name, value)

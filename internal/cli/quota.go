@@ -48,7 +48,7 @@ within it is refused in Azure's words. Without a quota there is no limit.`,
 	fs.StringVarP(&f.group, "resource-group", "g", "", "resource group of the workspace")
 	fs.StringVarP(&f.workspace, "workspace-name", "w", "", "set what this workspace may use, of a family")
 	fs.StringVarP(&region, "region", "l", "", "region (default: that of the only workspace)")
-	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	cmd.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "location" { // as az has it
 			name = "region"
 		}
