@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -70,6 +71,7 @@ func (p *provider) registry() *arm.ResourceType {
 	return &arm.ResourceType{
 		Type:       RegistryType,
 		Tracked:    true,
+		Latency:    arm.Latency{Create: 10 * time.Second, Delete: 5 * time.Second},
 		SystemData: true,
 		Identity:   []string{"SystemAssigned", "UserAssigned"},
 		// clients take 200, 201 or 202

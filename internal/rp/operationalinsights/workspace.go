@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -64,6 +65,7 @@ func (p *provider) workspace() *arm.ResourceType {
 	return &arm.ResourceType{
 		Type:     WorkspaceType,
 		Tracked:  true,
+		Latency:  arm.Latency{Create: 20 * time.Second},
 		ETag:     true,
 		Identity: []string{"SystemAssigned", "UserAssigned"},
 		Name: arm.NameRule{
