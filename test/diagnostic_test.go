@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -140,12 +141,18 @@ func TestDiagnosticSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	w.logRegistry(t, put, setting(smallLogs, account, "allLogs"))
+
 	// KQL sees them.
 	in.want(t, `AzureDiagnostics | where Category == "AuditEvent" | where isnotempty(identity_claim_oid_g) | project OperationName, ResultSignature, toint(httpStatusCode_d), Resource | order by OperationName asc, httpStatusCode_d asc`,
 		"SecretGet | OK | 200 | KV-SMALL", "SecretGet | SecretNotFound | 404 | KV-SMALL", "SecretSet | OK | 200 | KV-SMALL", "VaultPatch | OK | 200 | KV-SMALL")
 	in.want(t, `StorageBlobLogs | where ObjectKey endswith "a/b.txt" | order by TimeGenerated asc | project Category, OperationName, StatusCode, StatusText, AuthenticationType, AccountName`,
 		"StorageWrite | PutBlob | 201 | Success | OAuth | stsmall001", "StorageDelete | DeleteBlob | 202 | Success | OAuth | stsmall001",
 		"StorageDelete | DeleteBlob | 404 | BlobNotFound | OAuth | stsmall001")
+
+	in.want(t, `ContainerRegistryRepositoryEvents | order by TimeGenerated asc | project OperationName, Repository, Tag, ResultType, isnotempty(Digest), isnotempty(Identity)`,
+		"Push | team/empty | v1 | 201 | true | true", "Pull | team/empty | v1 | 200 | true | true", "Untag | team/empty | v1 | 202 | false | true")
+	in.want(t, `ContainerRegistryLoginEvents | summarize count() by OperationName, ResultType, LoginServer`, "Login | 200 | crlogged.azurecr.io | 2")
 
 	// And the account has them.
 	lines := func(box, part string) (out []map[string]any) {
@@ -182,11 +189,12 @@ func TestDiagnosticSettings(t *testing.T) {
 	}
 	in.query(t, "print 1") // writes what waits
 	for box, c := range map[string]struct{ part, want string }{
-		"insights-logs-auditevent":               {"/VAULTS/KV-SMALL/", " SecretSet "},
-		"insights-logs-storageread":              {"/BLOBSERVICES/DEFAULT/", " GetBlob "},
-		"insights-logs-amlcomputejobevent":       {"/WORKSPACES/MLW-SMALL/", " JobSucceeded "},
-		"insights-logs-amlrunstatuschangedevent": {"/WORKSPACES/MLW-SMALL/", ""},
-		"insights-activity-logs":                 {"", " MICROSOFT.KEYVAULT/VAULTS/WRITE "},
+		"insights-logs-auditevent":                   {"/VAULTS/KV-SMALL/", " SecretSet "},
+		"insights-logs-storageread":                  {"/BLOBSERVICES/DEFAULT/", " GetBlob "},
+		"insights-logs-amlcomputejobevent":           {"/WORKSPACES/MLW-SMALL/", " JobSucceeded "},
+		"insights-logs-amlrunstatuschangedevent":     {"/WORKSPACES/MLW-SMALL/", ""},
+		"insights-logs-containerregistryloginevents": {"/REGISTRIES/CRLOGGED/", " Login "},
+		"insights-activity-logs":                     {"", " MICROSOFT.KEYVAULT/VAULTS/WRITE "},
 	} {
 		if have := operations(lines(box, c.part)); !strings.Contains(have, c.want) {
 			t.Errorf("%s has %s, want %s", box, have, c.want)
@@ -210,4 +218,47 @@ func TestDiagnosticSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.insights().want(t, `StorageBlobLogs | where ObjectKey endswith "/silent" | count`, "0")
+}
+
+// logRegistry makes a registry with a setting, pushes and pulls an image without
+// layers, and takes its tag away.
+func (w *wire) logRegistry(t *testing.T, put func(resource, name string, r armmonitor.DiagnosticSettingsResource) error, setting armmonitor.DiagnosticSettingsResource) {
+	t.Helper()
+	const id, host = smallGroup + "/providers/Microsoft.ContainerRegistry/registries/crlogged", "crlogged.azurecr.io"
+	if _, err := w.arm(t.Context(), http.MethodPut, id, "2023-07-01", `{"location":"westeurope","sku":{"name":"Basic"}}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(id, "all", setting); err != nil {
+		t.Fatal(err)
+	}
+	form := url.Values{"grant_type": {"refresh_token"}, "service": {host}, "refresh_token": {w.refreshToken(t, host)}, "scope": {"repository:team/empty:pull,push,delete"}}
+	a, err := w.do(t.Context(), "", http.MethodPost, "https://"+host+"/oauth2/token", map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, form.Encode())
+	var token struct {
+		Value string `json:"access_token"`
+	}
+	if err == nil {
+		err = json.Unmarshal(a.body, &token)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const kind = "application/vnd.oci.image.index.v1+json"
+	for _, step := range []struct {
+		method, body string
+		status       int
+	}{
+		{http.MethodPut, `{"schemaVersion":2,"mediaType":"` + kind + `","manifests":[]}`, 201}, {http.MethodGet, "", 200}, {http.MethodDelete, "", 202},
+	} {
+		path, header := "/v2/team/empty/manifests/v1", map[string]string{"Accept": kind}
+		if step.body != "" {
+			header["Content-Type"] = kind
+		}
+		if step.method == http.MethodDelete {
+			path = "/acr/v1/team/empty/_tags/v1"
+		}
+		a, err := w.do(t.Context(), token.Value, step.method, "https://"+host+path, header, step.body)
+		if err != nil || a.status != step.status {
+			t.Fatalf("%s %s: %d %s, %v", step.method, path, a.status, a.body, err)
+		}
+	}
 }

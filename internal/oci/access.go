@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
+
+	"github.com/azimuth-ml/azimuth/internal/diagnostic"
 )
 
 func (r *Registry) host() string { return strings.ToLower(r.Name) + Suffix }
@@ -166,6 +168,7 @@ func (s *Service) authorize(c *call, n need) error {
 	if err != nil {
 		return err
 	}
+	c.tell(c.who)
 	if n.Type == "" {
 		return nil
 	}
@@ -177,6 +180,15 @@ func (s *Service) authorize(c *call, n need) error {
 		return s.unauthorized(c, n, "insufficient_scope")
 	}
 	return nil
+}
+
+// tell notes who calls, for logs.
+func (c *call) tell(who identity) {
+	if n := diagnostic.NoteOf(c.ctx); n != nil {
+		if n.ObjectID = who.ObjectID; who.Password != "" {
+			n.ObjectID = c.reg.Admin
+		}
+	}
 }
 
 // mayOne reports whether the caller may do one of what is needed.

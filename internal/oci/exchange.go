@@ -38,6 +38,7 @@ func (c *call) exchange() error {
 		return err
 	}
 	who, some := identity{ObjectID: id}, false
+	c.tell(who)
 	for _, action := range []string{actPull, actPush, actDelete, actMetadataRead} {
 		if some, err = c.may(c.ctx, c.reg, who, action); err != nil {
 			return err
@@ -92,6 +93,7 @@ func (c *call) token() error {
 	if err != nil {
 		return err
 	}
+	c.tell(who)
 	granted, err := c.grant(who, form["scope"])
 	if err != nil {
 		return err

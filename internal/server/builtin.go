@@ -59,7 +59,7 @@ func (s *Server) routes() []gateway.Route {
 		{Pattern: "*.instances.azureml.ms", Handler: s.instances},
 		{Pattern: "*.azureml.net", Handler: s.instances},
 		{Pattern: "*.vault.azure.net", Handler: s.logged(s.vaults, vaultLog)},
-		{Pattern: "*" + oci.Suffix, Handler: s.registries},
+		{Pattern: "*" + oci.Suffix, Handler: s.logged(s.registries, registryLog)},
 		{Pattern: strings.TrimPrefix(oci.Suffix, "."), Handler: s.registries},
 		{Pattern: AdminHost, Handler: s.adminHandler()},
 	}

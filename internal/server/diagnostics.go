@@ -12,6 +12,7 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/blob"
 	"github.com/azimuth-ml/azimuth/internal/diagnostic"
+	"github.com/azimuth-ml/azimuth/internal/oci"
 	"github.com/azimuth-ml/azimuth/internal/rp/insights"
 	"github.com/azimuth-ml/azimuth/internal/store"
 	"github.com/azimuth-ml/azimuth/internal/telemetry"
@@ -47,6 +48,8 @@ func loggedHosts(resource string) []string {
 	switch strings.ToLower(id.Type()) {
 	case "microsoft.keyvault/vaults":
 		return []string{id.Name() + vaultHosts}
+	case "microsoft.containerregistry/registries":
+		return []string{strings.ToLower(id.Name()) + oci.Suffix}
 	case "microsoft.storage/storageaccounts/blobservices":
 		name := id.Parent().Name()
 		return storageHosts(name, "blob", "dfs")
@@ -166,7 +169,7 @@ type loggedRequest struct {
 	took     time.Duration
 	tenant   string
 	// these are headers of the answer
-	requestID, etag, modified, errorCode string
+	requestID, etag, modified, errorCode, digest, mediaType string
 }
 
 // logged logs the requests to a data plane for the resources of which a setting
@@ -185,7 +188,8 @@ func (s *Server) logged(h http.Handler, entry func(*loggedRequest) (category str
 		h.ServeHTTP(answer, l.http)
 		l.status, l.sent, l.took = answer.status, answer.bytes, time.Since(began)
 		// services write some of these in lower case
-		for name, to := range map[string]*string{"x-ms-request-id": &l.requestID, "ETag": &l.etag, "Last-Modified": &l.modified, "x-ms-error-code": &l.errorCode} {
+		for name, to := range map[string]*string{"x-ms-request-id": &l.requestID, "ETag": &l.etag, "Last-Modified": &l.modified, "x-ms-error-code": &l.errorCode,
+			"Docker-Content-Digest": &l.digest, "Content-Type": &l.mediaType} {
 			for _, n := range []string{name, http.CanonicalHeaderKey(name)} {
 				if v := w.Header()[n]; len(v) > 0 {
 					*to = v[0]
