@@ -23,15 +23,23 @@ func computeNetwork(v *View, r *arm.Resource) (*Finding, error) {
 	if err != nil || ws == nil {
 		return nil, err
 	}
-	for property, what := range map[string]string{"storageAccount": "the workspace's default storage", "containerRegistry": "the workspace's registry"} {
-		to, err := v.Get(ws.Body.String("properties." + property))
+	region := arm.NormalizeLocation(r.Body.String("location"))
+	type need struct{ host, what, then string }
+	var needs []need
+	for _, l := range [][2]string{{"storageAccount", "the workspace's default storage"}, {"containerRegistry", "the workspace's registry"}} {
+		to, err := v.Get(ws.Body.String("properties." + l[0]))
 		if err != nil {
 			return nil, err
 		}
-		if to == nil {
-			continue
+		if to != nil {
+			needs = append(needs, need{reach.MainHost(to), l[1] + ", " + to.Name(), "Jobs fail."})
 		}
-		verdict, err := reach.Decide(reach.Stored{Tx: v.tx, Resources: v.res}, from, reach.Destination{Host: reach.MainHost(to)})
+	}
+	// what nodes call themselves, in any network
+	needs = append(needs, need{region + ".api.azureml.ms", "Azure Machine Learning", "Nodes do not become usable."},
+		need{region + ".service.batch.azure.com", "Azure Batch, which manages nodes", "Nodes do not become usable."})
+	for _, n := range needs {
+		verdict, err := reach.Decide(reach.Stored{Tx: v.tx, Resources: v.res}, from, reach.Destination{Host: n.host})
 		if err != nil {
 			return nil, err
 		}
@@ -40,7 +48,7 @@ func computeNetwork(v *View, r *arm.Resource) (*Finding, error) {
 		}
 		return &Finding{
 			Severity: Fails, Argument: "subnet_resource_id", Unverified: true,
-			Message: fmt.Sprintf("The nodes do not reach %s, %s: %s Jobs fail.", what, to.Name(), verdict.Rule),
+			Message: fmt.Sprintf("The nodes do not reach %s: %s %s", n.what, verdict.Rule, n.then),
 			Fix:     verdict.Change, Source: "Azure ML docs, how-to-secure-training-vnet (2024-04-08), how-to-secure-workspace-vnet (2024-07-08)",
 		}, nil
 	}

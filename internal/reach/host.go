@@ -127,6 +127,9 @@ func find(w World, dst Destination) (*target, error) {
 			}
 		}
 	}
+	if region == "" && len(tags) > 0 {
+		region = regionIn(t.host)
+	}
 	switch typ {
 	case typeAccount:
 		t.service = "Microsoft.Storage"
@@ -149,6 +152,18 @@ func find(w World, dst Destination) (*target, error) {
 	}
 	t.tags = append(t.tags, "internet")
 	return t, nil
+}
+
+// regionIn is the region that a host of Azure's names, such as
+// "eastus.api.azureml.ms" and "westeurope-5.in.applicationinsights.azure.com", or "".
+func regionIn(host string) string {
+	for label := range strings.SplitSeq(host, ".") {
+		label, _, _ = strings.Cut(label, "-")
+		if slices.Contains(arm.Locations(), label) {
+			return label
+		}
+	}
+	return ""
 }
 
 // tag is how people would name the target in a rule.

@@ -354,7 +354,11 @@ func (s *Server) judge(ctx context.Context, typ, name, host string) (*reach.Verd
 	if t, n := reach.Parse(a.host); t == typ && n == strings.ToLower(name) {
 		return a.verdict, nil
 	}
-	return s.decide(ctx, a.from, strings.ToLower(host), 443)
+	v, err := s.decide(ctx, a.from, strings.ToLower(host), 443)
+	if err == nil && !v.Allowed {
+		s.tell(ctx, a.from, host, v)
+	}
+	return v, err
 }
 
 // admitCall is the gateway's Admit: what a network drops does not connect.
