@@ -113,6 +113,7 @@ func TestAzureCLI(t *testing.T) {
 	if len(computes.Value) != 1 || computes.Value[0].Name != "cpu-cluster" {
 		t.Errorf("computes: %+v", computes)
 	}
+	e.azManagedNetwork(arm)
 	e.azFails("NotImplementedByAzimuth", "rest", "--url", arm+"/providers/Microsoft.Web/sites?api-version=2022-03-01")
 	e.azFails("AADSTS7000215", "login", "--service-principal", "-u", account.User.Name, "-p", "wrong", "--tenant", account.TenantID)
 }
@@ -255,4 +256,32 @@ func TestAzureCLISoftDelete(t *testing.T) {
 	if got := e.azNames(blob("list")...); got != "b.txt" {
 		t.Errorf("after undelete: %s", got)
 	}
+}
+
+// azManagedNetwork gives a workspace a managed network, a rule and a connection with az
+// rest, as people do whose az has no ml extension.
+func (e *env) azManagedNetwork(arm string) {
+	e.t.Helper()
+	const version = "?api-version=2024-04-01"
+	ws := arm + "/resourceGroups/rg-small/providers/Microsoft.MachineLearningServices/workspaces/mlw-az"
+	put := func(out any, path, body string) {
+		e.t.Helper()
+		e.az(out, "rest", "--method", "put", "--url", ws+path+version, "--body", body)
+	}
+	var made struct {
+		Properties struct {
+			ManagedNetwork struct{ IsolationMode string }
+		}
+	}
+	put(&made, "", `{"location":"westeurope","identity":{"type":"SystemAssigned"},"properties":{"storageAccount":"`+smallAccount+`","keyVault":"`+smallVault+
+		`","provisionNetworkNow":true,"managedNetwork":{"isolationMode":"AllowOnlyApprovedOutbound"}}}`)
+	var rule struct {
+		Properties struct{ Status, Category string }
+	}
+	put(&rule, "/outboundRules/pypi", `{"properties":{"type":"FQDN","destination":"pypi.org, *.pypi.org"}}`)
+	if made.Properties.ManagedNetwork.IsolationMode != "AllowOnlyApprovedOutbound" || rule.Properties.Status != "Active" || rule.Properties.Category != "UserDefined" {
+		e.t.Errorf("workspace %+v, rule %+v", made, rule)
+	}
+	e.azFails("is of category Required and cannot be deleted", "rest", "--method", "delete", "--url", ws+"/outboundRules/__SYS_ST_AzureMonitor_TCP"+version)
+	e.az(nil, "rest", "--method", "delete", "--url", ws+version)
 }
