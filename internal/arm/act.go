@@ -71,7 +71,8 @@ func (k *Kernel) Writable(ctx context.Context, tx store.Tx, caller Caller, path 
 	if err := k.placed(id, t); err != nil {
 		return err
 	}
-	if err := k.authorizeIn(tx, &Request{Caller: caller}, t.actionBase()+"/write", false, id); err != nil {
+	ok, err := k.auth.MightInTx(tx, caller.ObjectID, t.actionBase()+"/write", id.String())
+	if err := decided(ok, err, &Request{Caller: caller}, t.actionBase()+"/write", id); err != nil {
 		return err
 	}
 	there, err := k.res.Exists(tx, id.Key())
@@ -140,7 +141,7 @@ func (k *Kernel) try(ctx context.Context, tx store.Tx, a Act, t *Trial) error {
 	case !errors.As(err, &e):
 		return err
 	}
-	if t.Err = k.authorizeIn(tx, req, req.Type.actionBase()+"/write", false, req.ID); t.Err != nil {
+	if t.Err = k.authorizeChangeIn(tx, req, "/write"); t.Err != nil {
 		return nil
 	}
 	if req.Type.Virtual {

@@ -40,9 +40,14 @@ type Authorizer interface {
 	// Allowed decides whether the principal holds the action (a data action
 	// when data is set) at scope, any casing.
 	Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error)
+	// AllowedWith is AllowedInTx of a request of which conditions can ask facts.
+	AllowedWith(tx store.Tx, principalID, action, scope string, facts *abac.Facts) (bool, error)
 	// AssignedInTx reports whether the principal is assigned anything at scope, above
 	// it or in it.
 	AssignedInTx(tx store.Tx, principalID string, scope ID) (bool, error)
+	// MightInTx is AllowedInTx for a request that is not known yet: what conditions
+	// ask is taken for true.
+	MightInTx(tx store.Tx, principalID, action, scope string) (bool, error)
 	// AllowedInTx is Allowed inside the caller's transaction.
 	AllowedInTx(tx store.Tx, principalID, action string, data bool, scope string) (bool, error)
 }
@@ -502,11 +507,16 @@ func (k *Kernel) authorizeRead(tx store.Tx, req *Request) error {
 // authorizeChange refuses who may not write or remove the resource that is asked
 // for.
 func (k *Kernel) authorizeChange(ctx context.Context, req *Request, verb string) error {
+	return k.cfg.Store.View(ctx, func(tx store.Tx) error { return k.authorizeChangeIn(tx, req, verb) })
+}
+
+// authorizeChangeIn is authorizeChange inside the caller's transaction.
+func (k *Kernel) authorizeChangeIn(tx store.Tx, req *Request, verb string) error {
 	action := req.Type.actionBase() + verb
 	if req.Type.Facts == nil {
-		return k.authorize(ctx, req, action, false, req.ID)
+		return k.authorizeIn(tx, req, action, false, req.ID)
 	}
-	ok, err := k.auth.Allowed(abac.With(ctx, req.Type.Facts(req)), req.Caller.ObjectID, action, false, req.ID.String())
+	ok, err := k.auth.AllowedWith(tx, req.Caller.ObjectID, action, req.ID.String(), req.Type.Facts(req))
 	if err == nil && !ok {
 		return Errorf(http.StatusForbidden, "AuthorizationFailed",
 			"The client '%s' with object id '%s' does not have authorization or an ABAC condition not fulfilled to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",

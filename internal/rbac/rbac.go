@@ -122,7 +122,7 @@ func CustomDefinition(r *arm.Resource) (*Definition, error) {
 func (a *Authorizer) Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error) {
 	allowed := false
 	err := a.store.View(ctx, func(tx store.Tx) (err error) {
-		allowed, err = a.allowed(tx, principalID, asked{action, data, abac.From(ctx)}, scope)
+		allowed, err = a.allowed(tx, principalID, asked{action: action, data: data, facts: abac.From(ctx)}, scope)
 		return err
 	})
 	return allowed, err
@@ -136,11 +136,25 @@ func (a *Authorizer) AllowedInTx(tx store.Tx, principalID, action string, data b
 	return a.allowed(tx, principalID, asked{action: action, data: data}, scope)
 }
 
+// AllowedWith is AllowedInTx of a request of which conditions can ask facts. It
+// implements arm.Authorizer.
+func (a *Authorizer) AllowedWith(tx store.Tx, principalID, action, scope string, facts *abac.Facts) (bool, error) {
+	return a.allowed(tx, principalID, asked{action: action, facts: facts}, scope)
+}
+
+// MightInTx is AllowedInTx with what conditions ask taken for true. It implements
+// arm.Authorizer.
+func (a *Authorizer) MightInTx(tx store.Tx, principalID, action, scope string) (bool, error) {
+	return a.allowed(tx, principalID, asked{action: action, anyFacts: true}, scope)
+}
+
 // asked is what is to be done.
 type asked struct {
 	action string
 	data   bool
 	facts  *abac.Facts
+	// anyFacts takes every condition for met.
+	anyFacts bool
 }
 
 func (a *Authorizer) allowed(tx store.Tx, principalID string, what asked, scope string) (bool, error) {
@@ -309,7 +323,7 @@ func (a *Authorizer) grant(tx store.Tx, grants []grant, r *arm.Resource) ([]gran
 
 // meets reports whether a request meets the condition of a grant, if it has one.
 func (g grant) meets(tx store.Tx, what asked) (bool, error) {
-	if g.condition == nil {
+	if g.condition == nil || what.anyFacts {
 		return true, nil
 	}
 	return g.condition.Holds(tx, what.action, what.facts)

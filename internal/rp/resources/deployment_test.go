@@ -321,6 +321,40 @@ func TestDeploymentRights(t *testing.T) {
 	}
 }
 
+// TestDeploymentUnderCondition deploys role assignments as someone who may assign one
+// role alone.
+func TestDeploymentUnderCondition(t *testing.T) {
+	c := newCloud(t, rptest.Options{RBAC: true})
+	c.NewGroup()
+	const reader, owner = "acdd72a7-3385-48ef-bd42-f606fba81ae7", "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+	guest := rptest.ObjectID(rptest.Guest)
+	const assignments = "/providers/Microsoft.Authorization/roleAssignments/"
+	role := func(id string) string { return rptest.Sub + "/providers/Microsoft.Authorization/roleDefinitions/" + id }
+	give := func(name, id, condition string) {
+		c.Want(http.StatusCreated, "PUT", rptest.Group+assignments+name, map[string]any{"properties": map[string]any{
+			"roleDefinitionId": role(id), "principalId": guest, "condition": condition}})
+	}
+	give("11111111-1111-4111-8111-111111111111", "4d97b98b-1d4f-4787-a291-c67834d212e7", "") // deploys
+	give("11111111-1111-4111-8111-111111111112", "f58310d9-a9f6-439a-9e8d-f62e7b41a168",
+		"!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'}) OR @Request[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {"+reader+"}")
+	for id, want := range map[string]string{reader: "Succeeded", owner: "Failed"} {
+		name := strings.Replace("11111111-1111-4111-8111-1111111111xx", "xx", id[:2], 1)
+		one := fmt.Sprintf(`{"type":"Microsoft.Authorization/roleAssignments","apiVersion":"2022-04-01","name":%q,"properties":{"roleDefinitionId":%q,"principalId":%q}}`, name, role(id), guest)
+		r := c.As(rptest.Guest, "PUT", deployments+"d"+id[:2], body(`{"resources":[`+one+`]}`, "", ""))
+		if r.Status != http.StatusCreated {
+			t.Fatalf("deploy: %d %s", r.Status, r.Raw)
+		}
+		for {
+			op := c.As(rptest.Guest, "GET", r.Header.Get("Azure-AsyncOperation"), nil)
+			if s := op.Body.String("status"); s == want && (want == "Succeeded" || strings.Contains(op.Raw, "or an ABAC condition not fulfilled")) {
+				break
+			} else if s != "InProgress" && s != "Running" {
+				t.Fatalf("%s ended as %s", id, op.Raw)
+			}
+		}
+	}
+}
+
 func TestDeploymentToSubscription(t *testing.T) {
 	c := newCloud(t, rptest.Options{})
 	const path = rptest.Sub + "/providers/Microsoft.Resources/deployments/d"
