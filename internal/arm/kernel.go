@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -95,6 +96,8 @@ type Kernel struct {
 	auth  Authorizer
 	res   *Resources
 	ops   store.Collection[operation]
+	// waiting has a channel for each deferred operation that someone waits for.
+	waiting sync.Map
 }
 
 // New checks the descriptors and returns a kernel. Call Resume before serving.

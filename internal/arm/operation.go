@@ -26,7 +26,9 @@ type operation struct {
 	End   time.Time  `json:"end"` // when it is, or will be, over
 	Done  bool       `json:"done"`
 	// Deferred operations are ended by the service that began them.
-	Deferred bool   `json:"deferred,omitempty"`
+	Deferred bool `json:"deferred,omitempty"`
+	// Canceled operations failed because someone wanted so.
+	Canceled bool   `json:"canceled,omitempty"`
 	Error    *Error `json:"error,omitempty"`
 }
 
@@ -63,6 +65,14 @@ func (k *Kernel) operationHeader(req *Request, op string) http.Header {
 	return h
 }
 
+// soon is the header for a client that asks of a deferred operation under way.
+func (k *Kernel) soon(h http.Header, op *operation) http.Header {
+	if op.Deferred && !k.cfg.Realistic {
+		h.Set("Retry-After", "1") // some take 0 for no answer, and 30 seconds instead
+	}
+	return h
+}
+
 func (k *Kernel) retryAfter() string {
 	if k.cfg.Realistic {
 		return "10"
@@ -94,9 +104,9 @@ func (k *Kernel) startPutOperation(tx store.Tx, p *Put) error {
 	return k.putOperation(tx, &operation{ID: r.Operation, Resource: r.ID, Caller: p.Caller, Start: p.Now, End: end, Done: true})
 }
 
-// EndOperation ends a deferred operation; failed is nil for one that succeeded.
-// One that is over or forgotten is left alone.
-func (k *Kernel) EndOperation(tx store.Tx, id string, failed *Error) error {
+// EndOperation ends a deferred operation; failed is nil for one that succeeded, and
+// the reason for one that was canceled. One that is over or forgotten is left alone.
+func (k *Kernel) EndOperation(tx store.Tx, id string, failed *Error, canceled bool) error {
 	op, err := k.ops.Get(tx, id)
 	if errors.Is(err, store.ErrNotFound) || err == nil && op.Done {
 		return nil
@@ -104,8 +114,46 @@ func (k *Kernel) EndOperation(tx store.Tx, id string, failed *Error) error {
 	if err != nil {
 		return fmt.Errorf("end operation %s: %w", id, err)
 	}
-	op.Done, op.End, op.Error = true, k.cfg.Clock.Now(), failed
+	op.Done, op.End, op.Error, op.Canceled = true, k.cfg.Clock.Now(), failed, canceled
 	return k.ops.Put(tx, op)
+}
+
+// OperationEnded wakes who waits for an operation to end, once its end is durable.
+func (k *Kernel) OperationEnded(id string) {
+	if over, ok := k.waiting.LoadAndDelete(id); ok {
+		close(over.(chan struct{}))
+	}
+}
+
+// patience is how long a question about a deferred operation waits for its end, by
+// the machine's clock: clients that are told of one under way ask again after
+// seconds, the Azure CLI after 30.
+const patience = time.Second
+
+// readOperation reads an operation; a deferred one gets some time to end first.
+func (k *Kernel) readOperation(ctx context.Context, id string) (op *operation, err error) {
+	read := func() error {
+		return k.cfg.Store.View(ctx, func(tx store.Tx) error {
+			op, err = k.ops.Get(tx, id)
+			return err
+		})
+	}
+	if err := read(); err != nil || !op.Deferred || op.Done {
+		return op, err
+	}
+	over, _ := k.waiting.LoadOrStore(id, make(chan struct{}))
+	if err := read(); err != nil || op.Done { // it ended in between
+		k.OperationEnded(id)
+		return op, err
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-over.(chan struct{}):
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return op, read()
 }
 
 // putOperation stores an operation and forgets a few that are long over.
@@ -299,14 +347,10 @@ func (k *Kernel) Accepted(tx store.Tx, req *Request) (*Response, error) {
 
 // operationStatus answers GET of an Azure-AsyncOperation URL.
 func (k *Kernel) operationStatus(ctx context.Context, req *Request, opID string, result bool) (*Response, error) {
-	var op *operation
 	var doc Doc
-	err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
-		var err error
-		if op, err = k.ops.Get(tx, opID); err != nil {
-			return err
-		}
-		if !op.Delete {
+	op, err := k.readOperation(ctx, opID)
+	if err == nil && !op.Delete {
+		err = k.cfg.Store.View(ctx, func(tx store.Tx) error {
 			r, err := k.res.Get(tx, op.Resource)
 			if errors.Is(err, store.ErrNotFound) {
 				return nil
@@ -316,9 +360,8 @@ func (k *Kernel) operationStatus(ctx context.Context, req *Request, opID string,
 			}
 			doc, err = k.Render(ctx, tx, r)
 			return err
-		}
-		return nil
-	})
+		})
+	}
 	if errors.Is(err, store.ErrNotFound) || err == nil && op.Caller.ObjectID != req.Caller.ObjectID {
 		return nil, Errorf(http.StatusNotFound, "OperationNotFound", "The operation '%s' was not found.", opID)
 	}
@@ -329,7 +372,7 @@ func (k *Kernel) operationStatus(ctx context.Context, req *Request, opID string,
 	if result {
 		switch {
 		case running:
-			return &Response{Status: http.StatusAccepted, Header: k.operationHeader(req, op.ID)}, nil
+			return &Response{Status: http.StatusAccepted, Header: k.soon(k.operationHeader(req, op.ID), op)}, nil
 		case op.Error != nil:
 			return nil, op.Error
 		case op.Delete || doc == nil:
@@ -341,6 +384,8 @@ func (k *Kernel) operationStatus(ctx context.Context, req *Request, opID string,
 	switch {
 	case running:
 		status = "InProgress"
+	case op.Error != nil && op.Canceled:
+		status = "Canceled"
 	case op.Error != nil:
 		status = "Failed"
 	}
@@ -350,6 +395,7 @@ func (k *Kernel) operationStatus(ctx context.Context, req *Request, opID string,
 	h := http.Header{}
 	if running {
 		h.Set("Retry-After", k.retryAfter())
+		h = k.soon(h, op)
 	} else {
 		body["endTime"] = Timestamp(op.End)
 		body["percentComplete"] = 100

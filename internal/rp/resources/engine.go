@@ -147,7 +147,8 @@ func (s *Service) carryOut(ctx context.Context, id string, a *activity) error {
 // end records how a deployment ended.
 func (d *deploying) end(ctx context.Context, state string, outputs map[string]template.Value, failed *arm.Error) error {
 	s := d.s
-	return s.kernel.Store().Update(ctx, func(tx store.Tx) error {
+	operation := ""
+	err := s.kernel.Store().Update(ctx, func(tx store.Tx) error {
 		r, err := s.runs.Get(tx, arm.Key(d.run.ID))
 		if errors.Is(err, store.ErrNotFound) || err == nil && r.UID != d.run.UID {
 			return nil // it was deleted, and perhaps made again
@@ -163,7 +164,6 @@ func (d *deploying) end(ctx context.Context, state string, outputs map[string]te
 		if err := s.runs.Put(tx, r); err != nil {
 			return err
 		}
-		operation := ""
 		err = s.kernel.Resources().Update(tx, d.run.ID, func(r *arm.Resource) error {
 			now := s.kernel.Clock().Now()
 			operation = r.Operation
@@ -190,8 +190,10 @@ func (d *deploying) end(ctx context.Context, state string, outputs map[string]te
 		if err != nil {
 			return err
 		}
-		return s.kernel.EndOperation(tx, operation, failed)
+		return s.kernel.EndOperation(tx, operation, failed, state == stateCanceled)
 	})
+	s.kernel.OperationEnded(operation)
+	return err
 }
 
 // deploy writes the resources of a deployment, each after those it depends on.
