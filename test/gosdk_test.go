@@ -20,7 +20,7 @@ func TestGoSDKs(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "gosdk.test")
 	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-gcflags=github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/...=-N -l", "-o", program, ".")
 	build.Dir = "testdata/gosdk"
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath", "GOWORK=off")
+	build.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go test -c: %v\n%s", err, out)
 	}
