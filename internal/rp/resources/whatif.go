@@ -215,7 +215,10 @@ func comparable(doc arm.Doc, version string) arm.Doc {
 		return doc
 	}
 	out := arm.Doc(m)
-	for _, name := range []string{"etag", "systemData", "properties.provisioningState"} {
+	for _, name := range []string{"etag", "systemData", "properties.provisioningState",
+		// as the types have it that say when they were written
+		"properties.modifiedOn", "properties.modifiedDate", "properties.lastModifiedTime", "properties.updatedOn", "properties.updatedBy",
+	} {
 		out.Delete(name)
 	}
 	if p := out.Object("properties"); p != nil && len(p) == 0 {
