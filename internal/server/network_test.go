@@ -325,3 +325,44 @@ func TestCopySources(t *testing.T) {
 		}
 	}
 }
+
+// TestSubnetsInNetworkRules: an account takes the subnets that a service endpoint
+// leads from, and refuses others in Azure's words.
+func TestSubnetsInNetworkRules(t *testing.T) {
+	n := newNetwork(t)
+	subnet := n.id("Microsoft.Network/virtualNetworks/net/subnets/sub")
+	path := n.id("Microsoft.Storage/storageAccounts/stwalk") + "?api-version=2023-01-01"
+	patch := func() (int, string) {
+		r := httptest.NewRequest(http.MethodPatch, "https://management.azure.com"+path,
+			strings.NewReader(`{"properties":{"networkAcls":{"defaultAction":"Deny","virtualNetworkRules":[{"id":"`+subnet+`"}]}}}`))
+		r.Header.Set("Authorization", "Bearer "+n.token)
+		w := httptest.NewRecorder()
+		n.s.kernel.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	code, body := patch()
+	if want := "SubnetsHaveNoServiceEndpointsConfigured:Subnets sub of virtual network " + n.id("Microsoft.Network/virtualNetworks/net") +
+		" do not have ServiceEndpoints for Microsoft.Storage resources configured."; code != http.StatusBadRequest || !strings.Contains(body, "NetworkAclsValidationFailure") || !strings.Contains(body, want) {
+		t.Errorf("without the endpoint: %d %s", code, body)
+	}
+	n.put("Microsoft.Network/virtualNetworks/net/subnets/sub", `{"properties":{"addressPrefix":"10.0.1.0/24","serviceEndpoints":[{"service":"Microsoft.Storage"}]}}`)
+	if code, body := patch(); code != http.StatusOK {
+		t.Errorf("with the endpoint: %d %s", code, body)
+	}
+	from := func(place string) bool {
+		t.Helper()
+		v, err := n.s.explain(t.Context(), NetworkQuestion{From: place, To: "stwalk"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Allowed
+	}
+	if !from("sub") || !from("net/sub") || !from(subnet) || from("internet") || from("198.51.100.7") {
+		t.Error("the account is open to others than the subnet")
+	}
+	for _, q := range []NetworkQuestion{{From: "nowhere", To: "stwalk"}, {From: "sub", To: "nothing"}, {From: "sub", To: "://"}, {From: "sub", To: "stwalk", Port: 70000}, {From: n.id("Microsoft.Storage/storageAccounts/stwalk"), To: "stwalk"}} {
+		if v, err := n.s.explain(t.Context(), q); err == nil {
+			t.Errorf("%+v: %+v", q, v)
+		}
+	}
+}

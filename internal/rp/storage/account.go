@@ -146,6 +146,9 @@ func (p *provider) validateAccount(_ context.Context, put *arm.Put) error {
 	if err := checkEnum(body, "properties.networkAcls.defaultAction", "Allow", "Deny"); err != nil {
 		return err
 	}
+	if err := p.checkSubnets(put); err != nil {
+		return err
+	}
 	if kind == "BlobStorage" && !body.Has("properties.accessTier") {
 		return arm.BadRequest("AccessTierRequired", "Access tier is required for a storage account of kind BlobStorage.")
 	}
