@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/store"
 )
@@ -59,6 +60,8 @@ func NotFound(id ID) *Error {
 		return Errorf(http.StatusNotFound, "ResourceGroupNotFound", "Resource group '%s' could not be found.", id.ResourceGroup)
 	case id.Type() == TypeSubscription:
 		return Errorf(http.StatusNotFound, "SubscriptionNotFound", "The subscription '%s' could not be found.", id.Subscription)
+	case strings.EqualFold(id.Type(), "Microsoft.Resources/deployments"):
+		return Errorf(http.StatusNotFound, "DeploymentNotFound", "Deployment '%s' could not be found.", id.Name())
 	case id.ResourceGroup == "":
 		return Errorf(http.StatusNotFound, "ResourceNotFound", "The Resource '%s' was not found.", id)
 	}

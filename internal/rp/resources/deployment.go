@@ -97,8 +97,13 @@ func (s *Service) prepare(ctx context.Context, req *arm.Request, id arm.ID, body
 			return nil, arm.NotImplemented("'%s' of a deployment: it fetches nothing from elsewhere; send the document in the request", link)
 		}
 	}
-	if props.Has("onErrorDeployment") {
-		return nil, arm.NotImplemented("'onErrorDeployment' of a deployment")
+	for _, name := range []string{"onErrorDeployment", "extensionConfigs", "externalInputs", "externalInputDefinitions"} {
+		if props.Has(name) {
+			return nil, arm.NotImplemented("'%s' of a deployment", name)
+		}
+	}
+	if level := props.String("validationLevel"); level != "" && !strings.EqualFold(level, "Provider") {
+		return nil, arm.NotImplemented("'validationLevel' %s of a deployment", level)
 	}
 	if level := props.String("debugSetting.detailLevel"); level != "" && !strings.EqualFold(level, "none") {
 		return nil, arm.NotImplemented("'debugSetting.detailLevel' %s of a deployment", level)

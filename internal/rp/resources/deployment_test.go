@@ -193,7 +193,7 @@ func TestDeployment(t *testing.T) {
 	c.Refused(http.StatusConflict, "DeploymentCannotBeCancelled", "Succeeded", "POST", deployments+"d/cancel", nil)
 	c.Want(http.StatusAccepted, "DELETE", deployments+"d", nil)
 	c.Want(http.StatusNoContent, "DELETE", deployments+"d", nil)
-	c.Refused(http.StatusNotFound, "ResourceNotFound", "", "GET", deployments+"d/operations", nil)
+	c.Refused(http.StatusNotFound, "DeploymentNotFound", "Deployment 'd' could not be found.", "GET", deployments+"d/operations", nil)
 	c.Want(http.StatusOK, "GET", net, nil) // stays
 }
 
@@ -231,6 +231,7 @@ func TestDeploymentRefused(t *testing.T) {
 	}{
 		{`{}`, "InvalidRequestContent", "'properties'", 400},
 		{`{"properties":{"mode":"Often","template":{}}}`, "InvalidRequestContent", "Incremental, Complete", 400},
+		{`{"properties":{"mode":"Incremental","onErrorDeployment":{"type":"LastSuccessful"}}}`, "NotImplementedByAzimuth", "onErrorDeployment", 501},
 		{`{"properties":{"mode":"Incremental"}}`, "InvalidTemplate", "missing", 400},
 		{`{"properties":{"mode":"Incremental","template":{}}}`, "InvalidTemplate", "$schema", 400},
 		{`{"properties":{"mode":"Incremental","templateLink":{"uri":"https://x"}}}`, "NotImplementedByAzimuth", "templateLink", 501},

@@ -241,7 +241,7 @@ func TestHistoryIsGroomed(t *testing.T) {
 		}
 	}
 	c.Want(http.StatusOK, "GET", deployments+"du", nil) // the last
-	c.Refused(404, "ResourceNotFound", "", "GET", deployments+"da", nil)
+	c.Refused(404, "DeploymentNotFound", "", "GET", deployments+"da", nil)
 	// what is locked stays, until there is room for no more
 	c.Want(http.StatusCreated, "PUT", rptest.Group+"/providers/Microsoft.Authorization/locks/keep", `{"properties":{"level":"CanNotDelete"}}`)
 	for i := range 20 {
