@@ -152,7 +152,8 @@ func TestTold(t *testing.T) {
 	for text, want := range map[string]bool{
 		"@Request[Microsoft.Authorization/roleAssignments:PrincipalType] StringEqualsIgnoreCase 'User'":                    true,
 		"@Environment[UtcNow] DateTimeGreaterThan '2026-01-01T00:00:00Z'":                                                  true,
-		"@Environment[isPrivateLink] BoolEquals true":                                                                      false,
+		"@Environment[isPrivateLink] BoolEquals true":                                                                      true,
+		"@Environment[Microsoft.Network/virtualHubs] StringEquals 'x'":                                                     false,
 		"@Principal[Microsoft.Directory/CustomSecurityAttributes/Id:Engineering_Project] StringEquals 'x'":                 false,
 		"@Resource[Microsoft.Storage/storageAccounts/blobServices/containers/blobs/tags] StringEquals 'x'":                 false,
 		"@Resource[Microsoft.Storage/storageAccounts/blobServices/containers:name<$key_case_sensitive$>] StringEquals 'x'": false,

@@ -24,8 +24,12 @@ const (
 	PrincipalID      = "microsoft.authorization/roleassignments:principalid"
 	PrincipalType    = "microsoft.authorization/roleassignments:principaltype"
 
-	// UTCNow is of the environment.
-	UTCNow = "utcnow"
+	// Of the environment: the time, and how a request comes in. Endpoint and Subnet
+	// are ARM IDs; a subnet is known by its service endpoint.
+	UTCNow        = "utcnow"
+	IsPrivateLink = "isprivatelink"
+	Endpoint      = "microsoft.network/privateendpoints"
+	Subnet        = "microsoft.network/virtualnetworks/subnets"
 )
 
 // Told reports whether Azimuth's services tell the attribute, so that a condition
@@ -47,7 +51,10 @@ func (a Attribute) Told() bool {
 			return true
 		}
 	case FromEnvironment:
-		return a.Name == UTCNow
+		switch a.Name {
+		case UTCNow, IsPrivateLink, Endpoint, Subnet:
+			return true
+		}
 	case FromPrincipal: // custom security attributes: the directory has none
 	}
 	return false

@@ -81,6 +81,9 @@ func (d *decision) public() error {
 	if d.src.Subnet == "" && d.src.Workspace == "" && !d.src.Azure {
 		d.v.Client = d.src.Public
 	}
+	if d.endpoint {
+		d.v.Subnet = d.subnet.ID
+	}
 	f := firewallOf(d.dst)
 	if f == nil && d.passed != "" {
 		return d.allow(d.passedID, "", "%s", d.passed)

@@ -113,6 +113,9 @@ type Verdict struct {
 	Change string
 	// Via is "public", or the ARM ID of the private endpoint.
 	Via string
+	// Subnet is the ARM ID of the subnet that its service endpoint shows to the
+	// destination, or "".
+	Subnet string
 	// Target is the ARM ID of the resource that the host belongs to, or "".
 	Target string
 	// Client is the address by which the destination knows the source, if any.

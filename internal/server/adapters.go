@@ -162,7 +162,7 @@ func (a blobAccess) Groups(ctx context.Context, principalID string) ([]string, e
 
 // Allowed implements blob.Access.
 func (a blobAccess) Allowed(ctx context.Context, principalID, action string, data bool, scope string) (bool, error) {
-	return a.s.roles.Allowed(ctx, principalID, action, data, scope)
+	return a.s.roles.Allowed(withPlace(ctx), principalID, action, data, scope)
 }
 
 // lateRoles is the authorizer, which is made with the kernel, for services that

@@ -46,11 +46,14 @@ func (s *Server) token(tb testing.TB, objectID, audience string) string {
 }
 
 // stranger is a principal that holds no role.
-func (s *Server) stranger(tb testing.TB) string {
+func (s *Server) stranger(tb testing.TB) string { return s.managed(tb, "/stranger") }
+
+// managed is the principal of a resource.
+func (s *Server) managed(tb testing.TB, resource string) string {
 	tb.Helper()
 	var id entra.ManagedIdentity
 	if err := s.store.Update(tb.Context(), func(tx store.Tx) (err error) {
-		id, err = s.dir.CreateManagedIdentity(tx, "/stranger", "stranger")
+		id, err = s.dir.CreateManagedIdentity(tx, resource, resource[1:])
 		return err
 	}); err != nil {
 		tb.Fatal(err)

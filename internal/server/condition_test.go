@@ -19,10 +19,13 @@ import (
 
 	"github.com/azimuth-ml/azimuth/internal/arm"
 	"github.com/azimuth-ml/azimuth/internal/entra"
+	"github.com/azimuth-ml/azimuth/internal/reach"
 )
 
-// direct hands the requests of a client to the handlers of a server.
-type direct struct{ s *Server }
+// direct hands the requests of a client to what serves a host.
+type direct struct {
+	handler func(host string) http.Handler
+}
 
 // Do implements policy.Transporter.
 func (d direct) Do(r *http.Request) (*http.Response, error) {
@@ -35,7 +38,7 @@ func (d direct) Do(r *http.Request) (*http.Response, error) {
 		delete(r.Header, name)
 		r.Header[http.CanonicalHeaderKey(name)] = v
 	}
-	d.s.handler(r.URL.Host).ServeHTTP(w, r)
+	d.handler(r.URL.Host).ServeHTTP(w, r)
 	resp := w.Result()
 	resp.Request = r
 	return resp, nil
@@ -104,15 +107,16 @@ func TestConditionsDecideBlobs(t *testing.T) {
 		}
 		s.own(t, "PUT", oneStore+blobRoles+name+"?api-version=2022-04-01", body+`}}`)
 	}
-	client := func(principal string) *azblob.Client {
+	clientOf := func(principal string, handler func(host string) http.Handler) *azblob.Client {
 		c, err := azblob.NewClient("https://stone001.blob.core.windows.net/", credential{s, principal}, &azblob.ClientOptions{
-			ClientOptions: azcore.ClientOptions{Transport: direct{s}, Retry: policy.RetryOptions{MaxRetries: -1}},
+			ClientOptions: azcore.ClientOptions{Transport: direct{handler}, Retry: policy.RetryOptions{MaxRetries: -1}},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
+	client := func(principal string) *azblob.Client { return clientOf(principal, s.handler) }
 	assign("11111111-2222-4333-8444-000000000001", s.owner.ObjectID, "")
 	who := s.stranger(t)
 	assign("11111111-2222-4333-8444-000000000002", who, strings.Join(strings.Fields(`
@@ -216,6 +220,31 @@ func TestConditionsDecideBlobs(t *testing.T) {
 	must("delete below a path", err)
 	_, err = mine.DeleteBlob(ctx, "shut", "plain", nil)
 	refused("delete elsewhere", err)
+	// where a request comes from
+	const endpoint = "/subscriptions/" + entra.DefaultSubscriptionID + group + "/providers/Microsoft.Network/privateEndpoints/pe"
+	const subnet = "/subscriptions/" + entra.DefaultSubscriptionID + group + "/providers/Microsoft.Network/virtualNetworks/net/subnets/sub"
+	inside := s.managed(t, "/inside")
+	assign("11111111-2222-4333-8444-000000000005", inside, "(@Environment[isPrivateLink] BoolEquals true AND @Environment[Microsoft.Network/privateEndpoints] StringEqualsIgnoreCase '"+
+		strings.ToUpper(endpoint)+"') OR @Environment[Microsoft.Network/virtualNetworks/subnets] StringEqualsIgnoreCase '"+subnet+"'")
+	// where it comes from has been decided by then
+	behind := clientOf(inside, func(string) http.Handler { return s.blobs })
+	for what, tc := range map[string]struct {
+		verdict reach.Verdict
+		allowed bool
+	}{
+		"the endpoint":               {reach.Verdict{Via: endpoint}, true},
+		"another endpoint":           {reach.Verdict{Via: endpoint + "-two"}, false},
+		"a service endpoint":         {reach.Verdict{Via: reach.Public, Subnet: subnet}, true},
+		"the public address":         {reach.Verdict{Via: reach.Public}, false},
+		"another's service endpoint": {reach.Verdict{Via: reach.Public, Subnet: subnet + "-two"}, false},
+	} {
+		tc.verdict.Allowed = true
+		at := context.WithValue(ctx, arrivalKey{}, &arrival{host: "stone001.blob.core.windows.net", verdict: &tc.verdict})
+		_, err := behind.ServiceClient().NewContainerClient("shut").NewBlobClient("plain").GetProperties(at, nil)
+		if (err == nil) != tc.allowed {
+			t.Errorf("over %s: %v", what, err)
+		}
+	}
 	// the source of a copy is read
 	to := mine.ServiceClient().NewContainerClient("open").NewBlobClient("copy")
 	if _, err := to.CopyFromURL(ctx, "https://stone001.blob.core.windows.net/shut/plain", &blob.CopyFromURLOptions{}); err == nil {

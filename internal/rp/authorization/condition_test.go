@@ -101,7 +101,7 @@ func TestConditionsThatAreRefused(t *testing.T) {
 	e.Refused(http.StatusBadRequest, "BadRequest", invalid, "PUT", path, old)
 	for _, attribute := range []string{
 		"@Principal[Microsoft.Directory/CustomSecurityAttributes/Id:Engineering_Project]",
-		"@Environment[Microsoft.Network/privateEndpoints]", "@Resource[Microsoft.ServiceBus/namespaces/queues:Name]",
+		"@Environment[Microsoft.Network/virtualHubs]", "@Resource[Microsoft.ServiceBus/namespaces/queues:Name]",
 	} {
 		e.Refused(http.StatusNotImplemented, "NotImplementedByAzimuth", attribute[1:9], "PUT", path,
 			conditional(guest, blob, attribute+" StringEquals 'x'"))
