@@ -18,8 +18,11 @@ import (
 	"github.com/azimuth-ml/azimuth/internal/telemetry"
 )
 
-// loadDiagnostics has the diagnostic settings that there are carried out.
+// loadDiagnostics has the diagnostic settings that there are carried out. One call
+// runs at a time, so that the last to be told has read the latest.
 func (s *Server) loadDiagnostics() {
+	s.loading.Lock()
+	defer s.loading.Unlock()
 	var settings []diagnostic.Setting
 	err := s.store.View(context.Background(), func(tx store.Tx) error {
 		found, err := insights.Settings(tx, s.kernel)

@@ -91,6 +91,8 @@ type Server struct {
 	telemetry *telemetry.Service
 	// diagnostics takes what resources log to where their settings say.
 	diagnostics *diagnostic.Router
+	// loading is held while diagnostic settings are read.
+	loading sync.Mutex
 	// registries are the container registries' data plane.
 	registries *oci.Service
 	runner     *local.Runner
