@@ -153,6 +153,8 @@ func (k *Kernel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf(
 				`Bearer authorization_uri="https://login.microsoftonline.com/%s", error="invalid_token", error_description="%s"`,
 				k.cfg.Tenant, strings.ReplaceAll(e.Message, `"`, `'`)))
+		} else {
+			remaining(w.Header(), r)
 		}
 		WriteError(w, r, k.cfg.Log, err)
 		return

@@ -148,3 +148,20 @@ func TestProviders(t *testing.T) {
 		t.Errorf("subscription: %s", r.Raw)
 	}
 }
+
+func FuzzFilter(f *testing.F) {
+	for _, s := range []string{"name eq 'a'", "substringof('a', name) and location ne 'b' or tagName eq 'c' and tagValue eq 'd'", "startswith(tagName, 'it''s')"} {
+		f.Add(s)
+	}
+	r := &arm.Resource{ID: rptest.Group + "/providers/Microsoft.Toy/boxes/b"}
+	f.Fuzz(func(t *testing.T, s string) {
+		filter, err := arm.ParseFilter(s)
+		if err != nil {
+			if e := arm.AsError(err); e.Status != 400 && e.Status != 501 {
+				t.Errorf("%q: %v", s, err)
+			}
+			return
+		}
+		filter.Match(r, arm.Doc{"location": "eastus", "tags": map[string]any{"c": "d"}})
+	})
+}

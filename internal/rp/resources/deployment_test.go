@@ -85,6 +85,11 @@ func (c *cloud) deploy(name, b string) arm.Doc {
 	if got := doc.String("properties.provisioningState"); got != status.String("status") {
 		c.t.Errorf("the operation is %s and the deployment %s", status.String("status"), got)
 	}
+	// the other style of operations answers with the result, or with the error
+	if l := c.Do("GET", r.Header.Get("Location"), nil); status.String("status") == "Succeeded" && (l.Status != http.StatusOK || l.Body.String("id") != doc.String("id")) ||
+		status.String("status") == "Failed" && l.Code() != "DeploymentFailed" {
+		c.t.Errorf("Location: %d %s", l.Status, l.Raw)
+	}
 	return doc
 }
 

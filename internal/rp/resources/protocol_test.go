@@ -66,6 +66,13 @@ func TestProtocol(t *testing.T) {
 		if r.Status != tc.status || tc.method != "HEAD" && (r.Code() != tc.code || !strings.Contains(r.Message(), tc.text)) {
 			t.Errorf("%s: %s %s: %d %s", tc.name, tc.method, tc.path, r.Status, r.Raw)
 		}
+		kind := map[string]string{"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}[tc.method]
+		if kind == "" {
+			kind = "writes"
+		}
+		if r.Header.Get("x-ms-ratelimit-remaining-subscription-"+kind) == "" {
+			t.Errorf("%s: %v says nothing of what remains", tc.name, r.Header)
+		}
 	}
 }
 
