@@ -344,7 +344,7 @@ func (s *Service) putDeployment(_ context.Context, p *arm.Put) error {
 	}
 	id, caller := p.Resource.ID, p.Caller
 	p.After(func() {
-		s.start(id)
+		s.start(id, false)
 		if grooms {
 			s.groom(id, caller)
 		}

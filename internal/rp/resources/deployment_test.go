@@ -440,18 +440,29 @@ func TestWhatIf(t *testing.T) {
 // TestDeploymentResumes ends the engine in the middle of a deployment; the next
 // one goes on with it.
 func TestDeploymentResumes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "azimuth.db")
-	c, stop := openCloud(t, rptest.Options{Path: path, Realistic: true})
-	c.NewGroup()
-	// with --realistic the network takes its time, which does not pass here
-	r := c.Want(http.StatusCreated, "PUT", deployments+"d", body(networks, "", ""))
-	operation := r.Header.Get("Azure-AsyncOperation")
-	c.Refused(http.StatusConflict, "DeploymentActive", "still active", "PUT", deployments+"d", body(networks, "", ""))
-	c.Refused(http.StatusConflict, "DeploymentActive", "running", "DELETE", deployments+"d", nil)
-	stop()
-	c = newCloud(t, rptest.Options{Path: path})
-	if op := c.wait(operation); op.String("status") != "Succeeded" {
-		t.Errorf("it ended as %v", op)
+	nested := `{"resources":[{"type":"Microsoft.Resources/deployments","apiVersion":"2022-09-01","name":"in","properties":{"mode":"Incremental",
+		"expressionEvaluationOptions":{"scope":"inner"},"template":{` + schema + "," + strings.TrimPrefix(networks, "{") + `}}]}`
+	for name, tpl := range map[string]string{"flat": networks, "nested": nested} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "azimuth.db")
+			c, stop := openCloud(t, rptest.Options{Path: path, Realistic: true})
+			c.NewGroup()
+			// with --realistic the network takes its time, which does not pass here
+			r := c.Want(http.StatusCreated, "PUT", deployments+"d", body(tpl, "", ""))
+			operation := r.Header.Get("Azure-AsyncOperation")
+			c.Refused(http.StatusConflict, "DeploymentActive", "still active", "PUT", deployments+"d", body(tpl, "", ""))
+			c.Refused(http.StatusConflict, "DeploymentActive", "running", "DELETE", deployments+"d", nil)
+			for name == "nested" { // until that one is under way, too
+				if c.Do("GET", deployments+"in", nil).Status == http.StatusOK {
+					break
+				}
+			}
+			stop()
+			c = newCloud(t, rptest.Options{Path: path})
+			if op := c.wait(operation); op.String("status") != "Succeeded" {
+				t.Errorf("it ended as %v", op)
+			}
+		})
 	}
 }
 

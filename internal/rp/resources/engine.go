@@ -57,9 +57,9 @@ func runRecords() store.Collection[run] {
 const parallel = 8
 
 // start carries a deployment out in the background.
-func (s *Service) start(id string) {
+func (s *Service) start(id string, resumed bool) {
 	ctx, cancel := context.WithCancel(s.ctx)
-	a := &activity{cancel: cancel, over: make(chan struct{})}
+	a := &activity{cancel: cancel, resumed: resumed, over: make(chan struct{})}
 	s.mu.Lock()
 	if before := s.active[arm.Key(id)]; before != nil {
 		before.cancel() // its group was deleted and made again
@@ -96,6 +96,8 @@ type deploying struct {
 	work *work
 	id   arm.ID
 	plan *template.Plan
+	// resumed is set when a former process began it.
+	resumed bool
 	// outputs are the IDs of what was written, with those of nested deployments.
 	outputs []string
 }
@@ -103,7 +105,7 @@ type deploying struct {
 // carryOut does all of a deployment and records its end. It returns without one
 // when the process ends.
 func (s *Service) carryOut(ctx context.Context, id string, a *activity) error {
-	d := &deploying{s: s}
+	d := &deploying{s: s, resumed: a.resumed}
 	// also a run that is canceled already has an end to record
 	err := s.kernel.Store().View(context.WithoutCancel(ctx), func(tx store.Tx) error {
 		r, err := s.runs.Get(tx, arm.Key(id))
@@ -347,7 +349,11 @@ func (d *deploying) write(ctx context.Context, i int) (arm.Doc, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.act(ctx, http.MethodPut, r.ID, r.APIVersion, body); err != nil {
+	_, err = d.act(ctx, http.MethodPut, r.ID, r.APIVersion, body)
+	if e := (*arm.Error)(nil); d.resumed && errors.As(err, &e) && e.Code == "DeploymentActive" {
+		err = nil // it is nested in this one, and was resumed as well
+	}
+	if err != nil {
 		return nil, err
 	}
 	return d.settled(ctx, r.ID, r.APIVersion)

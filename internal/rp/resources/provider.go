@@ -46,6 +46,7 @@ type Service struct {
 type activity struct {
 	uid      string // of the run
 	canceled bool
+	resumed  bool // a former process began it
 	cancel   context.CancelFunc
 	over     chan struct{}
 }
@@ -93,7 +94,7 @@ func (s *Service) Resume(ctx context.Context) error {
 		return fmt.Errorf("resume deployments: %w", err)
 	}
 	for _, id := range keys {
-		s.start(id)
+		s.start(id, true)
 	}
 	return nil
 }
