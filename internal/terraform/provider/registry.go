@@ -28,6 +28,7 @@ func resourceTypes() []*resourceType {
 		federatedIdentityCredential(),
 		managementLock(),
 		monitorDiagnosticSetting(),
+		virtualNetworkPeering(),
 		natGateway(),
 		natGatewayPublicIPAssociation(),
 		networkSecurityGroup(),
