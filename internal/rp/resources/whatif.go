@@ -221,8 +221,10 @@ func comparable(doc arm.Doc, version string) arm.Doc {
 	} {
 		out.Delete(name)
 	}
-	if p := out.Object("properties"); p != nil && len(p) == 0 {
-		out.Delete("properties")
+	for _, name := range []string{"properties", "tags"} { // none and an empty one are the same
+		if p := out.Object(name); p != nil && len(p) == 0 {
+			out.Delete(name)
+		}
 	}
 	dropETags(m)
 	out["apiVersion"] = version
