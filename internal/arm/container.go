@@ -3,9 +3,7 @@ package arm
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/azimuth-ml/azimuth/internal/store"
@@ -188,8 +186,8 @@ func (k *Kernel) cloud(host string) Doc {
 func (k *Kernel) providerList(ctx context.Context, req *Request, scope ID) (*Response, error) {
 	var page Page
 	err := k.cfg.Store.View(ctx, func(tx store.Tx) error {
-		for _, ns := range slices.Sorted(maps.Keys(k.types.providers)) {
-			doc, err := k.providerDoc(tx, scope, k.types.providers[ns])
+		for _, p := range k.listed() {
+			doc, err := k.providerDoc(tx, scope, p)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // the list of namespaces
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,8 +14,10 @@ import (
 
 const registrationBucket = "providerRegistration"
 
-// namespaceList is the namespaces that azurerm and Azure's built-in roles name. It
-// tells those that Azure has and Azimuth has not from those that are nobody's.
+// namespaceList is the namespaces that azurerm and Azure's built-in roles name, one
+// in a line. It tells those that Azure has and Azimuth has not from those that are
+// nobody's. Azure lists them all; here the list has those with a "+", which azurerm does
+// not register by itself when it starts, as it does with the others of a list.
 //
 //go:embed namespaces.txt
 var namespaceList string
@@ -22,10 +25,31 @@ var namespaceList string
 // azureNamespace is a namespace of Azure's in its own casing, or "".
 func azureNamespace(name string) string {
 	all := strings.Fields(namespaceList)
+	if name == "+" {
+		return ""
+	}
 	if i := slices.IndexFunc(all, func(n string) bool { return strings.EqualFold(n, name) }); i >= 0 {
 		return all[i]
 	}
 	return ""
+}
+
+// listed are the providers that are listed, by their namespaces.
+func (k *Kernel) listed() []*Provider {
+	all := map[string]*Provider{}
+	for key, p := range k.types.providers {
+		all[key] = p
+	}
+	for line := range strings.Lines(namespaceList) {
+		if name, ok := strings.CutSuffix(strings.TrimSpace(line), " +"); ok && all[strings.ToLower(name)] == nil {
+			all[strings.ToLower(name)] = &Provider{Namespace: name}
+		}
+	}
+	var out []*Provider
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[key])
+	}
+	return out
 }
 
 // provider is the provider of a namespace: one that Azimuth has, or one without types
