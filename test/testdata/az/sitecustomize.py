@@ -1,8 +1,8 @@
 """Lets Debian's azure-cli 2.45 work with the Azure packages that Debian has.
 
 Debian ships newer packages of Azure's than this azure-cli was made for, and many
-of its commands end in Python before they ask anything. Nothing here makes or
-changes a request: the CLI and Microsoft's packages do that.
+of its commands end in Python before they ask anything. The CLI and Microsoft's
+packages make the requests, those of networks with the api-version of Debian's.
 """
 
 import importlib.abc

@@ -30,6 +30,18 @@ resource "azurerm_virtual_network" "spoke" {
   location            = azurerm_resource_group.rg.location
   address_space       = ["10.1.0.0/16"]
 }
+resource "azurerm_virtual_network_peering" "to_spoke" {
+  name                      = "to-spoke"
+  resource_group_name       = azurerm_resource_group.rg.name
+  virtual_network_name      = azurerm_virtual_network.hub.name
+  remote_virtual_network_id = azurerm_virtual_network.spoke.id
+}
+resource "azurerm_virtual_network_peering" "to_hub" {
+  name                      = "to-hub"
+  resource_group_name       = azurerm_resource_group.rg.name
+  virtual_network_name      = azurerm_virtual_network.spoke.name
+  remote_virtual_network_id = azurerm_virtual_network.hub.id
+}
 resource "azurerm_subnet" "endpoints" {
   name                 = "endpoints"
   resource_group_name  = azurerm_resource_group.rg.name

@@ -100,5 +100,6 @@ resource "azurerm_management_lock" "hub" {
   # what it would keep from going
   depends_on = [
     azurerm_private_endpoint.it, azurerm_private_dns_zone_virtual_network_link.it,
+    azurerm_virtual_network_peering.to_spoke,
   ]
 }
